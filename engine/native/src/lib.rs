@@ -1,0 +1,1 @@
+//! The Python face of `parley-sfu`: queues, no decisions.
