@@ -1,0 +1,1 @@
+"""LiveKit's realtime protocol: signalling over a WebSocket, two peer connections, data packets."""
