@@ -1,1 +1,5 @@
 //! Parley's media engine: encrypted RTP in once, out to everyone who asked.
+
+#![deny(unsafe_code)]
+
+pub mod spec;
