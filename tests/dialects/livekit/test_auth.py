@@ -7,6 +7,7 @@ import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from parley.dialects.livekit import auth
 from parley.dialects.livekit.auth import Claims, VideoGrant, find_token, read_token, refresh, write_token
 from parley.dialects.livekit.errors import NotAuthenticated
@@ -152,9 +153,7 @@ json_values = st.recursive(
 
 @given(
     st.dictionaries(
-        st.sampled_from(
-            ["sub", "jti", "nbf", "exp", "name", "video", "attributes", "metadata", "roomConfig", "kind"]
-        ),
+        st.sampled_from(["sub", "jti", "nbf", "exp", "name", "video", "attributes", "metadata", "roomConfig", "kind"]),
         json_values,
     )
 )

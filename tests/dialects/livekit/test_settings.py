@@ -1,8 +1,9 @@
 """The `[livekit]` section of the configuration."""
 
 import pytest
-from parley.dialects.livekit.settings import LiveKitSettings
 from pydantic import ValidationError
+
+from parley.dialects.livekit.settings import LiveKitSettings
 
 
 def test_a_key_may_be_written_as_its_secret_alone():

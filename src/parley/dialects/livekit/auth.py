@@ -136,9 +136,7 @@ def write_token(claims: Claims, secret: str, *, now: float, ttl_s: float) -> str
 
     `claims.key` must be the name of the API key whose secret is given.
     """
-    body = claims.model_dump(
-        by_alias=True, exclude_defaults=True, exclude={"key", "tenant", "identity", "expires_at"}
-    )
+    body = claims.model_dump(by_alias=True, exclude_defaults=True, exclude={"key", "tenant", "identity", "expires_at"})
     if claims.video is not None:
         body["video"] = claims.video.model_dump(by_alias=True, exclude_defaults=True)
     body |= {"iss": claims.key, "sub": claims.identity, "nbf": int(now), "exp": int(now + ttl_s)}

@@ -100,7 +100,5 @@ class LiveKitSettings(_Section):
     def weak_keys(self) -> tuple[str, ...]:
         """The API keys whose secret is too short to be safe, in the order they were written."""
         return tuple(
-            name
-            for name, key in self.keys.items()
-            if len(key.secret.get_secret_value().encode()) < STRONG_SECRET_BYTES
+            name for name, key in self.keys.items() if len(key.secret.get_secret_value().encode()) < STRONG_SECRET_BYTES
         )

@@ -4,29 +4,17 @@ The number is written whole, so an id can be read back and no table of ids exist
 the prefix only.
 """
 
-ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-"""Letters and digits without the look-alikes 0, 1, I, O and l; exactly 57 of them, in ASCII order."""
-
-DIGITS = 22
-"""57**22 is just above 2**128."""
+from parley.ids import BASE57_LENGTH, from_base57, to_base57
 
 ROOM = "RM_"
 PARTICIPANT = "PA_"
 TRACK = "TR_"
 NODE = "ND_"
 
-_VALUES = {character: value for value, character in enumerate(ALPHABET)}
-
 
 def write(prefix: str, number: int) -> str:
-    """Spell a 128-bit number, as in `PA_5f…`: the prefix and 22 characters."""
-    if not 0 <= number < 1 << 128:
-        raise ValueError(f"an id is a number of 128 bits, not {number}")
-    characters = []
-    for _ in range(DIGITS):
-        number, digit = divmod(number, len(ALPHABET))
-        characters.append(ALPHABET[digit])
-    return prefix + "".join(reversed(characters))
+    """Spell an id, as in `PA_`: the prefix and 22 characters."""
+    return prefix + to_base57(number)
 
 
 def read(prefix: str, sid: str) -> int | None:
@@ -34,12 +22,6 @@ def read(prefix: str, sid: str) -> int | None:
 
     Letters between the prefix and the number (a track's kind and source) are ignored.
     """
-    if not sid.startswith(prefix) or len(sid) < len(prefix) + DIGITS:
+    if not sid.startswith(prefix) or len(sid) < len(prefix) + BASE57_LENGTH:
         return None
-    number = 0
-    for character in sid[-DIGITS:]:
-        value = _VALUES.get(character)
-        if value is None:
-            return None
-        number = number * len(ALPHABET) + value
-    return number if number < 1 << 128 else None
+    return from_base57(sid[-BASE57_LENGTH:])
