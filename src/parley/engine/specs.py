@@ -205,14 +205,6 @@ class ProducerPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerPolicy:
-    """Which layer a consumer is sent."""
-
-    target: int = 0
-    """Layer index in the producer's declared order."""
-
-
-@dataclass(frozen=True, slots=True)
 class EngineConfig:
     """How the engine is started. Values that cannot work are refused by name when it is made."""
 
@@ -240,6 +232,10 @@ class EngineConfig:
     """Transports at one time; one beyond it is refused."""
     sctp_window_bytes: int = 1_048_576
     """SCTP receive window and send buffer of a transport."""
+    max_message_bytes: int = 262_144
+    """Largest data-channel message taken from a peer."""
+    channel_limit_bytes: int = 1_048_576
+    """What a channel may hold for sending, and what it may hold until it is read, unless `set_limit` says so."""
     command_queue: int = 4096
     """Commands that may wait for the engine; a full queue raises `EngineBusy`."""
     event_queue: int = 65_536

@@ -1,0 +1,506 @@
+"""A media engine without sockets, and a clock that moves when it is told to.
+
+`FakeEngine` has the face of `parley.engine.engine`. What a peer would do is done by a test through
+the methods under "the peer's side"; the listener is called before they return. The suite in
+`tests/engine/test_contract.py` holds it to the same promises as the real engine.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+from parley.engine.engine import (
+    Applied,
+    Channel,
+    EngineListener,
+    Message,
+    MessageListener,
+    OnFull,
+    Producer,
+    TransportListener,
+    TransportStats,
+)
+from parley.engine.errors import BadValue, EngineBusy, EngineClosed, EngineRefused, EngineTimeout
+from parley.engine.events import (
+    ChannelClosed,
+    ChannelOpen,
+    DtlsConnected,
+    FirstPacket,
+    IceSelected,
+    Overflow,
+    TransportEvent,
+    TransportPhase,
+    TransportState,
+)
+from parley.engine.specs import (
+    ChannelId,
+    ConsumerId,
+    DataSpec,
+    EngineConfig,
+    Flow,
+    Kind,
+    Mid,
+    ProducerId,
+    ProducerPolicy,
+    RecvSpec,
+    RemoteTransport,
+    SendSpec,
+    TransportId,
+    TransportParams,
+)
+
+FINGERPRINT = "sha-256 " + ":".join(["AB"] * 32)
+
+
+class FakeClock:
+    """Both clocks of `parley.clock` under a test's control; they move together."""
+
+    def __init__(self, monotonic: float = 1000.0, wall: float = 1_800_000_000.0) -> None:
+        self._monotonic = monotonic
+        self._wall = wall
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def wall(self) -> float:
+        return self._wall
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; it never goes back."""
+        assert seconds >= 0, "time only moves forward"
+        self._monotonic += seconds
+        self._wall += seconds
+
+
+class FakeEngine:
+    """An engine whose transports connect, fail and receive when a test says so."""
+
+    def __init__(self, config: EngineConfig | None = None) -> None:
+        self.config = config or EngineConfig()
+        self.transports: dict[TransportId, FakeTransport] = {}
+        self.is_closed = False
+        self.is_busy = False
+        """Set by a test: every command is refused as if the queue were full."""
+        self._ids = itertools.count(1)
+        self._listener: EngineListener = lambda event: None
+
+    def on_event(self, listener: EngineListener) -> None:
+        self._listener = listener
+
+    def has_room(self, commands: int = 1) -> bool:
+        return not self.is_busy
+
+    def create_transport(self, *, group: int, on_event: TransportListener) -> FakeTransport:
+        self._check()
+        if len(self.transports) >= self.config.max_transports:
+            raise EngineRefused(
+                f"the engine is full: {len(self.transports)} of {self.config.max_transports} transports"
+            )
+        transport = FakeTransport(self, TransportId(self.next_id()), group, on_event)
+        self.transports[transport.id] = transport
+        return transport
+
+    def broadcast(self, channels: Sequence[Channel], data: bytes, *, text: bool = False) -> int:
+        self._check()
+        return sum(channel.send(data, text=text) for channel in channels)
+
+    def counters(self) -> Mapping[str, int]:
+        live = self.transports.values()
+        return {
+            "transports": len(self.transports),
+            "producers": sum(len(t.producers) for t in live),
+            "consumers": sum(len(t.consumers) for t in live),
+            "channels": sum(len(t.channels) for t in live),
+        }
+
+    async def close(self, timeout_s: float = 2.0) -> None:
+        for transport in list(self.transports.values()):
+            transport.close()
+        self.is_closed = True
+
+    # The engine's side, for a test.
+
+    def overflow(self, lost: int = 1) -> None:
+        """Lose so many events and say so."""
+        self._listener(Overflow(lost))
+
+    # For the objects below.
+
+    def next_id(self) -> int:
+        return next(self._ids)
+
+    def _check(self) -> None:
+        if self.is_closed:
+            raise EngineClosed("the engine is closed")
+        if self.is_busy:
+            raise EngineBusy("the engine's command queue is full")
+
+
+class FakeTransport:
+    """One transport; its peer is whoever writes the test."""
+
+    def __init__(self, engine: FakeEngine, id: TransportId, group: int, on_event: TransportListener) -> None:
+        self.engine = engine
+        self.id = id
+        self.group = group
+        self.phase = TransportPhase.NEW
+        self.is_closed = False
+        self.remote: RemoteTransport | None = None
+        self.remote_candidates: list[str] = []
+        self.data: DataSpec | None = None
+        self.max_in_bps: int | None = None
+        self.producers: dict[Mid, FakeProducer] = {}
+        self.consumers: dict[Mid, FakeConsumer] = {}
+        self.channels: dict[ChannelId, FakeChannel] = {}
+        self._on_event = on_event
+        self._refusal: str | None = None
+        self._is_silent = False
+        self._generation = 0
+        self.params = self._mint()
+
+    # The face.
+
+    async def apply(
+        self,
+        *,
+        remote: RemoteTransport | None = None,
+        end: Sequence[tuple[Mid, Flow]] = (),
+        recv: Sequence[RecvSpec] = (),
+        send: Sequence[SendSpec] = (),
+        data: DataSpec | None = None,
+        deadline_s: float = 1.0,
+    ) -> Applied:
+        self._check()
+        for spec in recv:
+            _check_media(spec)
+        for sending in send:
+            _check_media(sending)
+        if self._is_silent:
+            self._is_silent = False
+            raise EngineTimeout(f"transport {self.id}: no answer to apply within {deadline_s} s")
+        if self._refusal is not None:
+            reason, self._refusal = self._refusal, None
+            raise EngineRefused(reason)
+        if remote is not None:
+            self.remote = remote
+        for mid, flow in end:
+            self._end(mid, flow)
+        if data is not None:
+            self.data = data
+        return Applied(
+            producers={spec.mid: self._receive(spec) for spec in recv},
+            consumers={spec.mid: self._send(spec) for spec in send},
+        )
+
+    def add_remote_candidate(self, candidate: str) -> None:
+        self._check()
+        self.remote_candidates.append(candidate)
+
+    def restart_ice(self) -> TransportParams:
+        self._check()
+        self.params = self._mint()
+        return self.params
+
+    def set_bitrate(self, *, max_in_bps: int | None = None) -> None:
+        self._check()
+        self.max_in_bps = max_in_bps
+
+    def open_channel(
+        self,
+        label: str,
+        *,
+        id: int | None = None,
+        negotiated: bool = False,
+        ordered: bool = True,
+        max_retransmits: int | None = None,
+        max_lifetime_ms: int | None = None,
+        protocol: str = "",
+    ) -> FakeChannel:
+        self._check()
+        if max_retransmits is not None and max_lifetime_ms is not None:
+            raise BadValue("max_retransmits and max_lifetime_ms are both set: one excludes the other")
+        if negotiated and id is None:
+            raise BadValue("id is None: a negotiated channel needs its stream number")
+        return self._add_channel(label, protocol, ordered, max_retransmits, max_lifetime_ms)
+
+    async def stats(self, *, deadline_s: float = 1.0) -> TransportStats:
+        self._check()
+        return TransportStats(self.phase)
+
+    def close(self) -> None:
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.phase = TransportPhase.CLOSED
+        for mid in list(self.producers):
+            self._end(mid, Flow.RECV)
+        self.consumers.clear()
+        for channel in list(self.channels.values()):
+            channel.close()
+        del self.engine.transports[self.id]
+
+    # The peer's side, for a test.
+
+    def connect(self) -> None:
+        """Let the peer complete ICE and DTLS; channels opened before are then open."""
+        self.tell(TransportPhase.CHECKING)
+        self.hear(IceSelected(self.id, "127.0.0.1:50000", "udp"))
+        self.hear(DtlsConnected(self.id, "DTLS 1.2", "SRTP_AEAD_AES_256_GCM"))
+        self.tell(TransportPhase.CONNECTED)
+        for channel in self.channels.values():
+            self.hear(ChannelOpen(self.id, channel, remote=False))
+
+    def tell(self, phase: TransportPhase, reason: str | None = None) -> None:
+        """Enter a phase: DISCONNECTED when packets stop, FAILED when they stay away."""
+        self.phase = phase
+        self.hear(TransportState(self.id, phase, reason))
+
+    def fail(self, reason: str = "timeout") -> None:
+        self.tell(TransportPhase.FAILED, reason)
+
+    def hang_up(self) -> None:
+        """Let the peer close DTLS."""
+        self.tell(TransportPhase.CLOSED, "peer")
+
+    def receive_media(self, mid: str) -> None:
+        """Let packets of this section arrive; only the first tells anything."""
+        producer = self.producers[Mid(mid)]
+        if not producer.is_live:
+            producer.is_live = True
+            codec = producer.spec.codecs[0].name
+            self.hear(FirstPacket(self.id, producer.id, producer.mid, 0, codec, 0.0))
+
+    def receive_channel(
+        self,
+        label: str,
+        *,
+        protocol: str = "",
+        ordered: bool = True,
+        max_retransmits: int | None = None,
+        max_lifetime_ms: int | None = None,
+    ) -> FakeChannel:
+        """Let the peer open a channel."""
+        channel = self._add_channel(label, protocol, ordered, max_retransmits, max_lifetime_ms)
+        self.hear(ChannelOpen(self.id, channel, remote=True))
+        return channel
+
+    def refuse_next(self, reason: str) -> None:
+        """Make the next `apply` raise EngineRefused."""
+        self._refusal = reason
+
+    def ignore_next(self) -> None:
+        """Make the next `apply` go unanswered: it raises EngineTimeout at once."""
+        self._is_silent = True
+
+    def hear(self, event: TransportEvent) -> None:
+        if not self.is_closed:
+            self._on_event(event)
+
+    # For itself.
+
+    def _check(self) -> None:
+        if self.is_closed:
+            raise EngineClosed(f"transport {self.id} is closed")
+        self.engine._check()
+
+    def _mint(self) -> TransportParams:
+        self._generation += 1
+        port = self.engine.config.udp_port or 40000
+        return TransportParams(
+            ufrag=f"u{self.id}g{self._generation}",
+            pwd=f"password{self.id:08}{self._generation:08}",
+            fingerprint=FINGERPRINT,
+            candidates=(f"candidate:1 1 udp 2130706431 127.0.0.1 {port} typ host",),
+        )
+
+    def _receive(self, spec: RecvSpec) -> FakeProducer:
+        producer = self.producers.get(spec.mid)
+        if producer is None:
+            producer = FakeProducer(ProducerId(self.engine.next_id()), spec, self)
+            self.producers[spec.mid] = producer
+        producer.spec = spec
+        return producer
+
+    def _send(self, spec: SendSpec) -> FakeConsumer:
+        consumer = self.consumers.get(spec.mid)
+        if consumer is None:
+            consumer = FakeConsumer(ConsumerId(self.engine.next_id()), spec, self)
+            self.consumers[spec.mid] = consumer
+        consumer.spec = spec
+        return consumer
+
+    def _end(self, mid: Mid, flow: Flow) -> None:
+        if flow is Flow.SEND:
+            self.consumers.pop(mid, None)
+            return
+        producer = self.producers.pop(mid, None)
+        for transport in self.engine.transports.values():
+            for consumer in transport.consumers.values():
+                if producer is not None and consumer.source is producer:
+                    consumer.source = None
+
+    def _add_channel(
+        self, label: str, protocol: str, ordered: bool, max_retransmits: int | None, max_lifetime_ms: int | None
+    ) -> FakeChannel:
+        id = ChannelId(self.engine.next_id())
+        channel = FakeChannel(self, id, label, protocol, ordered, max_retransmits, max_lifetime_ms)
+        self.channels[id] = channel
+        return channel
+
+
+class FakeProducer:
+    """A received track that counts what was asked of it."""
+
+    def __init__(self, id: ProducerId, spec: RecvSpec, transport: FakeTransport) -> None:
+        self.id = id
+        self.spec = spec
+        self.transport = transport
+        self.is_live = False
+        self.is_paused = False
+        self.keyframe_requests = 0
+        self.policy = ProducerPolicy()
+
+    @property
+    def mid(self) -> Mid:
+        return self.spec.mid
+
+    @property
+    def kind(self) -> Kind:
+        return self.spec.kind
+
+    def pause(self) -> None:
+        self.is_paused = True
+
+    def resume(self) -> None:
+        self.is_paused = False
+
+    def request_keyframe(self) -> None:
+        self.keyframe_requests += 1
+
+    def set_policy(self, policy: ProducerPolicy) -> None:
+        self.policy = policy
+
+
+class FakeConsumer:
+    """A sent track that remembers its source."""
+
+    def __init__(self, id: ConsumerId, spec: SendSpec, transport: FakeTransport) -> None:
+        self.id = id
+        self.spec = spec
+        self.transport = transport
+        self.source: Producer | None = None
+        self.is_paused = False
+
+    @property
+    def mid(self) -> Mid:
+        return self.spec.mid
+
+    @property
+    def kind(self) -> Kind:
+        return self.spec.kind
+
+    def set_source(self, source: Producer | None) -> None:
+        self.source = source
+
+    def pause(self) -> None:
+        self.is_paused = True
+
+    def resume(self) -> None:
+        self.is_paused = False
+
+    def request_keyframe(self) -> None:
+        if self.source is not None:
+            self.source.request_keyframe()
+
+
+class FakeChannel:
+    """A data channel whose sent messages a test can read."""
+
+    def __init__(
+        self,
+        transport: FakeTransport,
+        id: ChannelId,
+        label: str,
+        protocol: str,
+        ordered: bool,
+        max_retransmits: int | None,
+        max_lifetime_ms: int | None,
+    ) -> None:
+        self.transport = transport
+        self.id = id
+        self.label = label
+        self.protocol = protocol
+        self.ordered = ordered
+        self.max_retransmits = max_retransmits
+        self.max_lifetime_ms = max_lifetime_ms
+        self.sent: list[Message] = []
+        """What the server sent, oldest first."""
+        self.is_closed = False
+        self.limit_bytes = 1_048_576
+        self.on_full = OnFull.DROP_NEW
+        self.buffered = 0
+        """Set by a test to make a slow reader."""
+        self._listener: MessageListener | None = None
+        self._held: list[Message] = []
+
+    # The face.
+
+    def listen(self, listener: MessageListener) -> None:
+        self._listener = listener
+        held, self._held = self._held, []
+        for message in held:
+            listener(message)
+
+    def send(self, data: bytes, *, text: bool = False) -> bool:
+        largest = self.transport.data.max_message_size if self.transport.data else 0
+        if largest and len(data) > largest:
+            raise BadValue(f"a message of {len(data)} bytes: the peer takes at most {largest}")
+        if self.is_closed:
+            return False
+        if self.buffered + len(data) > self.limit_bytes:
+            return self._overflow(Message(bytes(data), text))
+        self.sent.append(Message(bytes(data), text))
+        return True
+
+    def set_limit(self, limit_bytes: int, on_full: OnFull) -> None:
+        self.limit_bytes = limit_bytes
+        self.on_full = on_full
+
+    def close(self) -> None:
+        self.is_closed = True
+        self.transport.channels.pop(self.id, None)
+
+    # The peer's side, for a test.
+
+    def receive(self, data: bytes, *, text: bool = False) -> None:
+        """Let the peer send a message."""
+        message = Message(bytes(data), text)
+        if self._listener is None:
+            self._held.append(message)
+        elif not self.is_closed:
+            self._listener(message)
+
+    def reset(self, reason: str = "peer") -> None:
+        """Let the peer close it."""
+        if not self.is_closed:
+            self.close()
+            self.transport.hear(ChannelClosed(self.transport.id, self, reason))
+
+    def _overflow(self, message: Message) -> bool:
+        if self.on_full is OnFull.CLOSE:
+            self.reset("full")
+        if self.on_full is not OnFull.DROP_OLD:
+            return False
+        self.sent.append(message)
+        return True
+
+
+def _check_media(spec: RecvSpec | SendSpec) -> None:
+    if spec.kind is Kind.DATA:
+        raise BadValue(f"section {spec.mid!r}: kind is data, which has a DataSpec")
+    if not spec.codecs:
+        raise BadValue(f"section {spec.mid!r}: no codec")
+    for codec in spec.codecs:
+        if not 0 <= codec.pt <= 127:
+            raise BadValue(f"section {spec.mid!r}: payload type {codec.pt} of {codec.name}: 0 to 127")
