@@ -2,4 +2,6 @@
 
 #![deny(unsafe_code)]
 
+pub mod media;
 pub mod spec;
+pub mod srtp;
