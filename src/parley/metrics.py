@@ -1,0 +1,105 @@
+"""What `/metrics` shows: counters of the engine, a census of the rooms, and the health of the event loop.
+
+The numbers are read when a scrape asks for them; only latencies are kept here. Names follow Prometheus' own advice:
+base units, `_total` for what only rises. Packets, bytes and drops are the engine's, cumulative since the start.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+LAG_PERIOD_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many of each there are right now."""
+
+    rooms: int = 0
+    participants: int = 0
+    tracks: int = 0
+    subscriptions: int = 0
+    peers: int = 0
+
+
+class Metrics:
+    """The instruments of one server. Each server has its own registry, so that tests can run several."""
+
+    def __init__(
+        self, *, counters: Callable[[], Mapping[str, int]] | None = None, census: Callable[[], Census] | None = None
+    ) -> None:
+        """counters: the engine's, by name; census: the rooms'. Both are called on every scrape and never block."""
+        self._registry = CollectorRegistry()
+        self._registry.register(_Readings(counters or dict, census or Census))
+        ProcessCollector(registry=self._registry)
+        self.join_s = Histogram(
+            "parley_join_seconds",
+            "From an accepted request to join until the client's media flows.",
+            buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10),
+            registry=self._registry,
+        )
+        self.loop_lag_s = Histogram(
+            "parley_loop_lag_seconds",
+            "How late the event loop runs what is due.",
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
+            registry=self._registry,
+        )
+
+    def render(self) -> bytes:
+        """Everything, in the text exposition format, version 0.0.4."""
+        return generate_latest(self._registry)
+
+    async def watch_loop(self) -> None:
+        """Measure how late the loop wakes a sleeper; runs until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_PERIOD_S
+            await asyncio.sleep(LAG_PERIOD_S)
+            self.loop_lag_s.observe(max(0.0, loop.time() - due))
+
+
+class _Readings(Collector):
+    """Reads the engine and the rooms anew on every scrape."""
+
+    def __init__(self, counters: Callable[[], Mapping[str, int]], census: Callable[[], Census]) -> None:
+        self._counters = counters
+        self._census = census
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # the names are the engine's; registering must not call it
+
+    def collect(self) -> Iterable[Metric]:
+        census = self._census()
+        for name in Census.__dataclass_fields__:
+            yield GaugeMetricFamily(f"parley_{name}", f"{name.capitalize()} right now.", value=getattr(census, name))
+        yield from engine_families(self._counters())
+
+
+_TRAFFIC = {
+    "packets_in": ("parley_packets_received", "Datagrams received."),
+    "packets_out": ("parley_packets_sent", "Datagrams sent."),
+    "bytes_in": ("parley_bytes_received", "Bytes of datagrams received."),
+    "bytes_out": ("parley_bytes_sent", "Bytes of datagrams sent."),
+}
+
+
+def engine_families(counters: Mapping[str, int]) -> Iterable[Metric]:
+    """Sort the engine's counters: traffic by its own names, drops by reason, the rest by event."""
+    drops = CounterMetricFamily("parley_drops", "Datagrams and packets dropped, by reason.", labels=["reason"])
+    others = CounterMetricFamily("parley_engine", "The engine's other counters, by name.", labels=["counter"])
+    for name, value in sorted(counters.items()):
+        if name in _TRAFFIC:
+            metric, text = _TRAFFIC[name]
+            yield CounterMetricFamily(metric, text, value=value)
+        elif name.startswith("drop"):
+            drops.add_metric([name.removeprefix("dropped_").removeprefix("drops_").removeprefix("drop_")], value)
+        else:
+            others.add_metric([name], value)
+    yield drops
+    yield others

@@ -1,0 +1,35 @@
+"""What /metrics shows."""
+
+from parley.metrics import Census, Metrics
+
+
+def test_a_scrape_reads_the_rooms_and_the_engine_anew():
+    rooms = [Census(rooms=1, participants=2)]
+    counters = {"packets_in": 5, "bytes_out": 900}
+    metrics = Metrics(census=lambda: rooms[-1], counters=lambda: counters)
+    assert "parley_participants 2.0" in metrics.render().decode()
+
+    rooms.append(Census(rooms=1, participants=3))
+    counters["packets_in"] = 6
+
+    text = metrics.render().decode()
+    assert "parley_participants 3.0" in text
+    assert "parley_packets_received_total 6.0" in text
+    assert "parley_bytes_sent_total 900.0" in text
+
+
+def test_drops_are_one_metric_with_their_reasons():
+    text = Metrics(counters=lambda: {"dropped_replay": 3, "dropped_garbage": 1, "nacks_in": 2}).render().decode()
+
+    assert 'parley_drops_total{reason="replay"} 3.0' in text
+    assert 'parley_drops_total{reason="garbage"} 1.0' in text
+    assert 'parley_engine_total{counter="nacks_in"} 2.0' in text
+
+
+def test_two_servers_in_one_process_do_not_share_instruments():
+    one, other = Metrics(), Metrics()
+
+    one.join_s.observe(0.2)
+
+    assert "parley_join_seconds_count 1.0" in one.render().decode()
+    assert "parley_join_seconds_count 0.0" in other.render().decode()
