@@ -1,7 +1,24 @@
 //! Parley's media engine: encrypted RTP in once, out to everyone who asked.
+//!
+//! The engine knows transports, producers, consumers and data channels; it knows no room, no
+//! description and no Python. [`Engine`] is the whole surface: values go down ([`command`]), facts
+//! come up ([`event`]). One thread, the shard, owns the socket and everything behind it.
 
 #![deny(unsafe_code)]
 
+pub mod command;
+pub mod config;
+mod data;
+mod engine;
+mod error;
+pub mod event;
 pub mod media;
+mod net;
+mod port;
+mod shard;
 pub mod spec;
 pub mod srtp;
+
+pub use data::Channel;
+pub use engine::{Engine, Transport};
+pub use error::Error;

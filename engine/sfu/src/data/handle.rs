@@ -1,0 +1,283 @@
+//! The caller's end of one data channel, and the few numbers both ends share.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use crate::command::{ChannelId, Command, OnFull};
+use crate::error::Error;
+use crate::port::Port;
+use crate::spec::TransportId;
+
+/// What the handle and the shard share of one channel. Neither waits for the other beyond the few
+/// instructions under `inbox`'s lock.
+pub(crate) struct ChannelShared {
+    pub id: ChannelId,
+    pub transport: TransportId,
+    /// Neither retransmissions nor lifetime are limited.
+    pub reliable: bool,
+    /// Bytes accepted for sending that SCTP has not been given yet.
+    buffered: AtomicUsize,
+    limit: AtomicUsize,
+    on_full: AtomicU8,
+    /// A message was refused; say so when there is room again.
+    wants_low: AtomicBool,
+    closed: AtomicBool,
+    /// Largest message the peer takes, in bytes.
+    max_message: AtomicUsize,
+    /// The shard stopped reading this channel and waits for the inbox to be drained.
+    stalled: AtomicBool,
+    inbox: Mutex<Inbox>,
+}
+
+/// Messages that have arrived. While listening, the mailbox holds exactly one token per message.
+struct Inbox {
+    listening: bool,
+    bytes: usize,
+    messages: VecDeque<(Bytes, bool)>,
+}
+
+/// What an inbox did with a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Delivery {
+    /// Stored; the mailbox owes the caller one more token.
+    Token,
+    /// Stored without a token: nobody listens yet, or the token of a dropped one serves.
+    Held,
+}
+
+impl ChannelShared {
+    pub fn new(id: ChannelId, transport: TransportId, reliable: bool, limit: usize) -> Self {
+        ChannelShared {
+            id,
+            transport,
+            reliable,
+            buffered: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+            on_full: AtomicU8::new(if reliable { CLOSE } else { DROP_OLD }),
+            wants_low: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            max_message: AtomicUsize::new(usize::MAX),
+            stalled: AtomicBool::new(false),
+            inbox: Mutex::new(Inbox {
+                listening: false,
+                bytes: 0,
+                messages: VecDeque::new(),
+            }),
+        }
+    }
+
+    pub fn on_full(&self) -> OnFull {
+        match self.on_full.load(Ordering::Relaxed) {
+            DROP_NEW => OnFull::DropNew,
+            DROP_OLD => OnFull::DropOld,
+            _ => OnFull::Close,
+        }
+    }
+
+    pub fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    pub fn buffered(&self) -> usize {
+        self.buffered.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes in at the handle, before they are queued.
+    pub fn take_up(&self, bytes: usize) {
+        self.buffered.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes out at the shard. Returns true when `ChannelLow` is due.
+    pub fn let_go(&self, bytes: usize) -> bool {
+        let before = self.buffered.fetch_sub(bytes, Ordering::Relaxed);
+        before.saturating_sub(bytes) <= self.limit() / 2
+            && self.wants_low.load(Ordering::Relaxed)
+            && self.wants_low.swap(false, Ordering::Relaxed)
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    pub fn set_closed(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub fn set_max_message(&self, bytes: usize) {
+        self.max_message.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether a reliable channel may read on. Marks it stalled when not.
+    pub fn may_read(&self) -> bool {
+        let inbox = self.lock();
+        let room = inbox.bytes < self.limit();
+        self.stalled.store(!room, Ordering::Relaxed);
+        room
+    }
+
+    /// Stores a message that has arrived. A channel that is not reliable drops its oldest to make
+    /// room; a reliable one has been asked with [`may_read`](Self::may_read) before.
+    ///
+    /// Returns what happened and how many messages were dropped.
+    pub fn deliver(&self, data: Bytes, text: bool) -> (Delivery, usize) {
+        let mut inbox = self.lock();
+        let mut dropped = 0;
+        if !self.reliable {
+            while inbox.bytes + data.len() > self.limit() && inbox.pop().is_some() {
+                dropped += 1;
+            }
+        }
+        let listening = inbox.listening;
+        inbox.bytes += data.len();
+        inbox.messages.push_back((data, text));
+        if listening && dropped == 0 {
+            (Delivery::Token, 0)
+        } else {
+            // Of several dropped, the surplus tokens find an empty inbox and are passed over.
+            (Delivery::Held, dropped)
+        }
+    }
+
+    /// Redeems one token. The second value says that a stalled channel can be read again.
+    pub fn collect(&self) -> (Option<(Bytes, bool)>, bool) {
+        let mut inbox = self.lock();
+        let message = inbox.pop();
+        let resume = inbox.bytes <= self.limit() / 2
+            && self.stalled.load(Ordering::Relaxed)
+            && self.stalled.swap(false, Ordering::Relaxed);
+        (message, resume)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        // A panic under this lock can only be a failed allocation; the queue is whole either way.
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inbox {
+    fn pop(&mut self) -> Option<(Bytes, bool)> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.0.len();
+        Some(message)
+    }
+}
+
+const DROP_NEW: u8 = 0;
+const DROP_OLD: u8 = 1;
+const CLOSE: u8 = 2;
+
+/// One data channel. Cheap to clone; every clone is the same channel.
+#[derive(Clone)]
+pub struct Channel {
+    pub(crate) shared: Arc<ChannelShared>,
+    pub(crate) port: Arc<Port>,
+}
+
+impl Channel {
+    pub fn id(&self) -> ChannelId {
+        self.shared.id
+    }
+
+    pub fn transport(&self) -> TransportId {
+        self.shared.transport
+    }
+
+    /// Queues one message.
+    ///
+    /// Returns false when it was refused because the channel's queue is full and its answer to that
+    /// is [`OnFull::DropNew`] (then `ChannelLow` follows once there is room), or because the channel
+    /// has ended. Errors: `Busy`, `Closed`, and `Channel` for a message larger than the peer takes.
+    pub fn send(&self, data: Bytes, text: bool) -> Result<bool, Error> {
+        if !self.accepts(data.len())? {
+            return Ok(false);
+        }
+        let bytes = data.len();
+        self.shared.take_up(bytes);
+        let sent = self.port.send(Command::Send {
+            channel: self.shared.clone(),
+            data,
+            text,
+        });
+        if let Err(error) = sent {
+            self.shared.let_go(bytes);
+            return Err(error);
+        }
+        Ok(true)
+    }
+
+    /// Whether a message of this size would be queued; remembers a refusal for `ChannelLow`.
+    pub(crate) fn accepts(&self, bytes: usize) -> Result<bool, Error> {
+        let shared = &self.shared;
+        if bytes > shared.max_message.load(Ordering::Relaxed) {
+            return Err(Error::Channel {
+                reason: "the message is larger than the peer takes",
+            });
+        }
+        if shared.is_closed() {
+            return Ok(false);
+        }
+        let full = shared.buffered() + bytes > shared.limit();
+        if full && shared.on_full() == OnFull::DropNew {
+            shared.wants_low.store(true, Ordering::Relaxed);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Starts or stops delivery. What arrived before comes first; while stopped, messages are held
+    /// within the limit: then a reliable channel closes its window and another drops its oldest.
+    pub fn listen(&self, on: bool) {
+        let mut inbox = self.shared.lock();
+        let held = if on && !inbox.listening {
+            inbox.messages.len()
+        } else {
+            0
+        };
+        inbox.listening = on;
+        for _ in 0..held {
+            self.port.mailbox.post_message(self.shared.clone());
+        }
+        drop(inbox);
+        if held > 0 {
+            self.port.mailbox.ring();
+        }
+    }
+
+    /// How much may wait in each direction, in bytes, and what happens when it is exceeded on
+    /// sending. Initially the configuration's limit, with `Close` for a reliable channel and
+    /// `DropOld` for any other.
+    pub fn set_limit(&self, bytes: usize, on_full: OnFull) {
+        self.shared.limit.store(bytes.max(1), Ordering::Relaxed);
+        let code = match on_full {
+            OnFull::DropNew => DROP_NEW,
+            OnFull::DropOld => DROP_OLD,
+            OnFull::Close => CLOSE,
+        };
+        self.shared.on_full.store(code, Ordering::Relaxed);
+    }
+
+    /// Bytes that wait to be handed to SCTP.
+    pub fn buffered(&self) -> usize {
+        self.shared.buffered()
+    }
+
+    /// Resets the stream once everything queued before has been sent. `ChannelClosed` follows.
+    pub fn close(&self) -> Result<(), Error> {
+        self.port.send(Command::CloseChannel {
+            channel: self.shared.clone(),
+        })
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("id", &self.shared.id)
+            .field("transport", &self.shared.transport)
+            .finish_non_exhaustive()
+    }
+}

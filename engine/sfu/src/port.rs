@@ -1,0 +1,206 @@
+//! The two queues between the caller and a shard, and the wake-ups that go with them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::command::Command;
+use crate::data::ChannelShared;
+use crate::error::Error;
+use crate::event::Event;
+use crate::net::sys::EventFd;
+
+/// Both directions of one shard.
+pub(crate) struct Port {
+    commands: ArrayQueue<Command>,
+    /// The shard is, or is about to be, asleep: whoever pushes must wake it.
+    parked: AtomicBool,
+    /// A stalled channel was drained: the shard looks through its stalled channels.
+    resume: AtomicBool,
+    stop: AtomicBool,
+    pub wake: EventFd,
+    pub mailbox: Mailbox,
+    /// Ids of every kind come from here, so no two objects of a process share one.
+    next_id: AtomicU64,
+    /// Transports that exist, and those of them that have not connected yet.
+    pub transports: AtomicUsize,
+    pub pending: AtomicUsize,
+}
+
+impl Port {
+    pub fn new(commands: usize, events: usize) -> std::io::Result<Port> {
+        Ok(Port {
+            commands: ArrayQueue::new(commands),
+            parked: AtomicBool::new(false),
+            resume: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            wake: EventFd::new()?,
+            mailbox: Mailbox::new(events)?,
+            next_id: AtomicU64::new(1),
+            transports: AtomicUsize::new(0),
+            pending: AtomicUsize::new(0),
+        })
+    }
+
+    pub fn mint(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether as many more commands fit; the caller is the only one who adds any.
+    pub fn has_room(&self, commands: usize) -> bool {
+        self.commands.capacity() - self.commands.len() >= commands
+    }
+
+    pub fn send(&self, command: Command) -> Result<(), Error> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Error::Closed);
+        }
+        if self.commands.push(command).is_err() {
+            return Err(Error::Busy {
+                limit: self.commands.capacity(),
+            });
+        }
+        self.rouse();
+        Ok(())
+    }
+
+    /// Asks the shard to end, whatever its queue holds.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.wake.ring();
+    }
+
+    /// Asks the shard to read its stalled channels again.
+    pub fn resume(&self) {
+        self.resume.store(true, Ordering::SeqCst);
+        self.rouse();
+    }
+
+    fn rouse(&self) {
+        if self.parked.swap(false, Ordering::SeqCst) {
+            self.wake.ring();
+        }
+    }
+
+    pub fn next_command(&self) -> Option<Command> {
+        self.commands.pop()
+    }
+
+    pub fn take_resume(&self) -> bool {
+        self.resume.load(Ordering::Relaxed) && self.resume.swap(false, Ordering::SeqCst)
+    }
+
+    pub fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The shard says that it is going to sleep. False: something came in between; do not sleep.
+    pub fn park(&self) -> bool {
+        self.parked.store(true, Ordering::SeqCst);
+        let idle = self.commands.is_empty()
+            && !self.resume.load(Ordering::SeqCst)
+            && !self.stop.load(Ordering::SeqCst);
+        if !idle {
+            self.parked.store(false, Ordering::SeqCst);
+        }
+        idle
+    }
+
+    pub fn unpark(&self) {
+        self.parked.store(false, Ordering::SeqCst);
+    }
+}
+
+/// What waits in a mailbox: an event, or the promise of a channel's next message.
+enum Posted {
+    Event(Event),
+    Message(Arc<ChannelShared>),
+}
+
+/// Events on their way to the caller, with one descriptor that tells when to look.
+pub(crate) struct Mailbox {
+    queue: ArrayQueue<Posted>,
+    fd: EventFd,
+    /// The descriptor is readable already.
+    rung: AtomicBool,
+    lost: AtomicU64,
+}
+
+impl Mailbox {
+    fn new(capacity: usize) -> std::io::Result<Mailbox> {
+        Ok(Mailbox {
+            queue: ArrayQueue::new(capacity),
+            fd: EventFd::new()?,
+            rung: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+        })
+    }
+
+    pub fn fd(&self) -> std::os::fd::RawFd {
+        self.fd.raw()
+    }
+
+    /// Adds an event; [`ring`](Self::ring) tells the caller, once for many.
+    pub fn post(&self, event: Event) {
+        if self.queue.push(Posted::Event(event)).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds the token of one message that stands in the channel's inbox.
+    pub fn post_message(&self, channel: Arc<ChannelShared>) {
+        if self.queue.push(Posted::Message(channel)).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Messages may fill half of the queue; the rest is kept for life-cycle events.
+    pub fn has_room_for_messages(&self) -> bool {
+        self.queue.len() < self.queue.capacity() / 2
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.lost.load(Ordering::Relaxed) == 0
+    }
+
+    /// Makes the descriptor readable if anything waits.
+    pub fn ring(&self) {
+        if !self.is_empty() && !self.rung.swap(true, Ordering::SeqCst) {
+            self.fd.ring();
+        }
+    }
+
+    /// Takes up to `limit` events, oldest first, and arms the descriptor again. When more wait, the
+    /// descriptor is left readable. The second value asks for stalled channels to be resumed.
+    pub fn drain(&self, limit: usize, out: &mut Vec<Event>) -> bool {
+        self.fd.reset();
+        self.rung.store(false, Ordering::SeqCst);
+        let mut resume = false;
+        for _ in 0..limit {
+            match self.queue.pop() {
+                Some(Posted::Event(event)) => out.push(event),
+                Some(Posted::Message(channel)) => {
+                    let (message, drained) = channel.collect();
+                    resume |= drained;
+                    if let Some((data, text)) = message {
+                        out.push(Event::ChannelMessage {
+                            channel: channel.id,
+                            data,
+                            text,
+                        });
+                    }
+                }
+                None => break,
+            }
+        }
+        if self.queue.is_empty() {
+            let lost = self.lost.swap(0, Ordering::Relaxed);
+            if lost > 0 {
+                out.push(Event::Overflow { shard: 0, lost });
+            }
+        }
+        self.ring();
+        resume
+    }
+}
