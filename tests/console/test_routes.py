@@ -136,6 +136,14 @@ def test_every_loopback_address_is_local(static, peer, host):
     assert answer.status_code == 200
 
 
+def test_a_page_may_name_its_own_origin(static):
+    answer = visit(static, mint=minted).post(
+        "/try/token", json={"room": "a", "name": "b"}, headers={"origin": "http://localhost:7880"}
+    )
+
+    assert answer.status_code == 200
+
+
 def test_a_header_cannot_make_a_visitor_local(static):
     web = visit(static, mint=minted, peer=ELSEWHERE)
 
@@ -146,7 +154,13 @@ def test_a_header_cannot_make_a_visitor_local(static):
 
 @pytest.mark.parametrize(
     "headers",
-    [{"x-forwarded-for": ELSEWHERE}, {"forwarded": f"for={ELSEWHERE}"}, {"host": "rebound.example"}],
+    [
+        {"x-forwarded-for": ELSEWHERE},
+        {"forwarded": f"for={ELSEWHERE}"},
+        {"host": "rebound.example"},
+        {"origin": "https://elsewhere.example"},
+        {"origin": "null"},
+    ],
 )
 def test_a_local_connection_that_speaks_for_somebody_else_gets_no_token(static, headers):
     answer = visit(static, mint=minted).post("/try/token", json={"room": "a", "name": "b"}, headers=headers)

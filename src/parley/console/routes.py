@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from parley import __version__
+from parley.web.bodies import BodyTooLarge, read_body
 
 from .tokens import Asked, TokenRefused, read_asked
 
@@ -100,18 +101,15 @@ def _token_route(mint: Mint) -> Callable[[Request], Awaitable[Response]]:
 
 
 async def _read(request: Request) -> Asked:
-    # A page elsewhere cannot send this type without asking first, and asking is not answered.
+    # A form on another site cannot send this type.
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise TokenRefused(415, "not_json", "the body must be sent as application/json")
-    body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY_LIMIT_BYTES:
-                raise TokenRefused(413, "too_large", f"the body is over {BODY_LIMIT_BYTES} bytes")
+        return read_asked(await read_body(request, BODY_LIMIT_BYTES))
+    except BodyTooLarge as large:
+        raise TokenRefused(413, "too_large", str(large)) from large
     except ClientDisconnect as gone:
         raise TokenRefused(400, "incomplete", "the body ended early") from gone
-    return read_asked(bytes(body))
 
 
 def _no_store(content: dict[str, str], status: int = 200) -> Response:
@@ -133,16 +131,22 @@ def _wants_a_page(request: Request) -> bool:
 def _is_local(request: Request) -> bool:
     """Whether the connection comes from this machine, and was meant for it.
 
-    The peer's address decides. Two headers can only take the right away again: a proxy on this
-    machine forwards for others, and a foreign name that resolves to 127.0.0.1 (DNS rebinding)
-    would let any web site speak as this machine's user.
+    The peer's address decides. Headers can only take the right away again: a proxy on this machine
+    forwards for others, and a page from elsewhere, or a foreign name that resolves to 127.0.0.1
+    (DNS rebinding), would let any web site speak as this machine's user.
     """
     if request.client is None or not _is_loopback(request.client.host):
         return False
     if "x-forwarded-for" in request.headers or "forwarded" in request.headers:
         return False
+    if request.headers.get("origin", _origin(request)) != _origin(request):
+        return False
     named = request.url.hostname or ""
     return named == "localhost" or named.endswith(".localhost") or _is_loopback(named)
+
+
+def _origin(request: Request) -> str:
+    return f"{request.url.scheme}://{request.url.netloc}"
 
 
 def _is_loopback(host: str) -> bool:
