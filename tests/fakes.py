@@ -437,8 +437,9 @@ class FakeChannel:
         self.sent: list[Message] = []
         """What the server sent, oldest first."""
         self.is_closed = False
-        self.limit_bytes = 1_048_576
-        self.on_full = OnFull.DROP_NEW
+        self.limit_bytes = transport.engine.config.channel_limit_bytes
+        is_reliable = max_retransmits is None and max_lifetime_ms is None
+        self.on_full = OnFull.CLOSE if is_reliable else OnFull.DROP_OLD
         self.buffered = 0
         """Set by a test to make a slow reader."""
         self._listener: MessageListener | None = None

@@ -117,6 +117,8 @@ class TransportStats:
     bytes_out: int = 0
     sctp_rtt_ms: float | None = None
     channels: int = 0
+    remb_bps: int | None = None
+    """What the peer says it can receive (REMB), in bits a second; None before it says so."""
     producers: tuple[ProducerStats, ...] = ()
     consumers: tuple[ConsumerStats, ...] = ()
 
@@ -187,7 +189,7 @@ class Transport(Protocol):
 
         A mid already known is changed and keeps its producer or consumer, an unknown one is made.
         Ending what does not exist is no error. Raises EngineRefused with the engine's reason, and then
-        nothing was applied.
+        nothing was applied; close the transport then, since its peer believes otherwise.
         """
 
     def add_remote_candidate(self, candidate: str) -> None:
@@ -318,7 +320,7 @@ class Channel(Protocol):
     def set_limit(self, limit_bytes: int, on_full: OnFull) -> None:
         """Bound what may wait to be sent, and say what happens to a message beyond it.
 
-        Until then 1 MiB and DROP_NEW.
+        Until then `channel_limit_bytes`, with CLOSE for a reliable channel and DROP_OLD for any other.
         """
 
     def close(self) -> None:

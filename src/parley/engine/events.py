@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from parley.engine.specs import Mid, ProducerId, TransportId
+from parley.engine.specs import ConsumerId, Mid, ProducerId, TransportId
 
 if TYPE_CHECKING:
     from parley.engine.engine import Channel
@@ -100,6 +100,51 @@ class LayerInactive:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstForwarded:
+    """The first packet of a consumer has been sent."""
+
+    transport: TransportId
+    consumer: ConsumerId
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerPaused:
+    """Nothing of a producer is forwarded."""
+
+    transport: TransportId
+    producer: ProducerId
+    reason: str
+    """`policy`: it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerResumed:
+    """A producer is forwarded again."""
+
+    transport: TransportId
+    producer: ProducerId
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerPaused:
+    """A consumer sends nothing."""
+
+    transport: TransportId
+    consumer: ConsumerId
+    reason: str
+    """`source` (taken away, ended or paused), `policy` (it was asked for), `codec` (the source's is not agreed)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerResumed:
+    """A consumer sends again."""
+
+    transport: TransportId
+    consumer: ConsumerId
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelOpen:
     """A data channel is open: the peer opened it, or answered ours.
 
@@ -155,6 +200,11 @@ TransportEvent = (
     | FirstPacket
     | LayerActive
     | LayerInactive
+    | FirstForwarded
+    | ProducerPaused
+    | ProducerResumed
+    | ConsumerPaused
+    | ConsumerResumed
     | ChannelOpen
     | ChannelClosed
     | ChannelLow
