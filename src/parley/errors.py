@@ -27,6 +27,9 @@ class Reason(StrEnum):
     # Configuration.
     CONFIG_INVALID = "config_invalid"
 
+    # What was said cannot be meant.
+    NAME_EMPTY = "name_empty"
+
     # The grant.
     NOT_ALLOWED = "not_allowed"
     SOURCE_NOT_ALLOWED = "source_not_allowed"
@@ -46,6 +49,7 @@ class Reason(StrEnum):
 
     # A limit.
     ROOM_FULL = "room_full"
+    TOO_MANY_ROOMS = "too_many_rooms"
     NAME_TOO_LONG = "name_too_long"
     METADATA_TOO_LARGE = "metadata_too_large"
     ATTRIBUTES_TOO_LARGE = "attributes_too_large"
@@ -56,10 +60,14 @@ class Reason(StrEnum):
 
     # Not now.
     SHUTTING_DOWN = "shutting_down"
-    OUT_OF_TIME = "out_of_time"
 
     # Media.
     CODEC_UNSUPPORTED = "codec_unsupported"
+    PEER_FAILED = "peer_failed"
+    PEER_HUNG_UP = "peer_hung_up"
+    OFFER_TIMEOUT = "offer_timeout"
+    APPLY_FAILED = "apply_failed"
+    ABANDONED = "abandoned"
 
     # Negotiation.
     SDP_SYNTAX = "sdp_syntax"

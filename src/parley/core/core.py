@@ -1,0 +1,48 @@
+"""Puts core together: one bus, one set of peers, one set of rooms, and the task that watches their deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random, SystemRandom
+
+from parley.clock import Clock, SystemClock
+from parley.core.bus import Bus
+from parley.core.model import Limits
+from parley.core.peers import Peers
+from parley.core.rooms import Rooms
+from parley.engine.engine import Engine
+
+
+class Core:
+    """What dialects ask and the server starts. It belongs to one event loop and is used from no other thread."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Clock | None = None,
+        random: Random | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.clock = clock or SystemClock()
+        random = random or SystemRandom()
+        self.bus = Bus(self.limits.listener_events)
+        self.peers = Peers(engine, clock=self.clock, random=random, limits=self.limits)
+        self.rooms = Rooms(self.peers, self.bus, clock=self.clock, random=random, limits=self.limits)
+
+    async def run(self) -> None:
+        """Watch deadlines until cancelled."""
+        while True:
+            await asyncio.sleep(self.limits.sweep_interval_s)
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Act on every deadline that has passed."""
+        now = self.clock.monotonic()
+        self.peers.sweep(now)
+        self.rooms.sweep(now)
+
+    def stop(self) -> None:
+        """Take nobody in any more and end every room. Each participant's queue ends with its `ParticipantLeft`."""
+        self.rooms.shut_down()

@@ -1,0 +1,106 @@
+"""What peers report to rooms: what negotiation and the media engine have made true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parley.core.model import EndReason, Failure
+from parley.engine.specs import Mid
+from parley.ids import ParticipantId, PeerId, SubscriptionId, TrackId
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    participant: ParticipantId
+    """Whose peer it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerOpened(Fact):
+    peer: PeerId
+    receives: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUp(Fact):
+    peer: PeerId
+    is_primary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDown(Fact):
+    """The peer is closed, and not because anybody asked for it."""
+
+    peer: PeerId
+    failure: Failure
+    is_needed: bool
+    """Whether its participant cannot go on without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferWanted(Fact):
+    peer: PeerId
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrackBound(Fact):
+    """A negotiated section carries this track."""
+
+    track: TrackId
+    mid: Mid
+    codec: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackLost(Fact):
+    track: TrackId
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFlows(Fact):
+    track: TrackId
+
+
+@dataclass(frozen=True, slots=True)
+class TrackStalls(Fact):
+    track: TrackId
+
+
+@dataclass(frozen=True, slots=True)
+class SendingBound(Fact):
+    subscription: SubscriptionId
+    mid: Mid
+
+
+@dataclass(frozen=True, slots=True)
+class SendingFlows(Fact):
+    """Bound, and the peer is connected."""
+
+    subscription: SubscriptionId
+
+
+@dataclass(frozen=True, slots=True)
+class SendingRefused(Fact):
+    subscription: SubscriptionId
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelReady(Fact):
+    """A data channel of the primary peer can be sent on."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLost(Fact):
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageArrived(Fact):
+    label: str
+    message: bytes

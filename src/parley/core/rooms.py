@@ -1,0 +1,729 @@
+"""The shell around rooms: takes participants in, asks `room.py` what follows, and makes it so.
+
+Nothing here waits. A change to a room, telling it to everybody concerned and handing it to peers are one step of the
+event loop, so nobody ever sees a room half changed. Every method raises before it changes anything, or not at all.
+
+Participants are named by their ids, which nobody can guess and only their own dialect holds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import TypeVar
+
+import structlog
+
+from parley.clock import Clock
+from parley.core import facts
+from parley.core.bus import Bus
+from parley.core.data import Data, DataStyle
+from parley.core.errors import (
+    LimitExceeded,
+    NameEmpty,
+    NotAllowed,
+    ParticipantNotFound,
+    RoomNotFound,
+    ShuttingDown,
+    TrackNotFound,
+)
+from parley.core.events import (
+    DataReceived,
+    Event,
+    Happening,
+    ParticipantEvent,
+    ParticipantJoined,
+    ParticipantLeft,
+    PeerConnected,
+    PeerFailed,
+    PeerWantsOffer,
+    Personal,
+    RoomClosed,
+    RoomOpened,
+    RoomUpdated,
+    SubscriptionEnded,
+    SubscriptionOpened,
+    SubscriptionSwitched,
+    TrackAnnounced,
+    TrackEnded,
+    TrackEvent,
+    TrackUpdated,
+)
+from parley.core.grants import Grant, Source
+from parley.core.leases import Leases
+from parley.core.mailbox import Mailbox
+from parley.core.model import (
+    NO_ATTRIBUTES,
+    NOTHING,
+    EndReason,
+    LeaveReason,
+    Limits,
+    Participant,
+    ParticipantState,
+    RoomInfo,
+    RoomOptions,
+    Subscription,
+    Track,
+    frozen,
+)
+from parley.core.outbox import Outbox
+from parley.core.peers import Peers
+from parley.core.room import Room, check_sizes
+from parley.engine.specs import Kind
+from parley.errors import Reason
+from parley.ids import ParticipantId, RoomId, TenantId, TrackId, mint, to_hex
+
+log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What a participant gets when it joins."""
+
+    participant: Participant
+    """Itself, as it joined."""
+    room: RoomInfo
+    others: tuple[Participant, ...]
+    """Everybody else it may know of, as they were at that moment; what happens later is in `events`."""
+    events: Mailbox
+    """Everything that concerns it from then on, in order. Its last event is its own `ParticipantLeft`."""
+
+    @property
+    def id(self) -> ParticipantId:
+        return self.participant.id
+
+
+class Rooms:
+    """Every room of every tenant."""
+
+    def __init__(self, peers: Peers, bus: Bus, *, clock: Clock, random: Random, limits: Limits) -> None:
+        self._peers = peers
+        self._bus = bus
+        self._clock = clock
+        self._random = random
+        self._limits = limits
+        self._rooms: dict[RoomId, Room] = {}
+        self._by_name: dict[tuple[TenantId, str], RoomId] = {}
+        self._members: dict[ParticipantId, _Member] = {}
+        self._leases = Leases[_Deadline]()
+        self._untold: deque[tuple[Room, Event]] = deque()
+        self._is_telling = False
+        self._is_stopping = False
+        peers.on_fact(self._learn)
+
+    # Coming and going.
+
+    def check(self, grant: Grant) -> None:
+        """Raise what `join` would raise for this grant now; change nothing."""
+        self._admit(grant)
+
+    def join(
+        self,
+        grant: Grant,
+        *,
+        name: str = "",
+        metadata: str = "",
+        attributes: Mapping[str, str] = NO_ATTRIBUTES,
+        auto_subscribe: bool = True,
+        baggage: Mapping[str, object] = NOTHING,
+        data: DataStyle | None = None,
+        options: RoomOptions | None = None,
+    ) -> Seat:
+        """Seat the grant's holder in the room the grant names, which is created if it does not exist.
+
+        A participant with the same identity leaves first, for DUPLICATE_IDENTITY. The new one is JOINING until
+        `arrive`, and has the join deadline to become ACTIVE.
+        data: how its channels carry data; None: data reaches it as `DataReceived`.
+        options: how a room that is created here behaves.
+        Raises NotAllowed, NameEmpty, RoomNotFound, RoomFull, LimitExceeded, ShuttingDown.
+        """
+        room = self._admit(grant)
+        check_sizes(self._limits, name=name, metadata=metadata, attributes=attributes)
+        before = room.by_identity(grant.identity) if room is not None else None
+        if room is None:
+            room = self._open(grant, options or RoomOptions())
+        if before is not None:
+            self.leave(before.id, LeaveReason.DUPLICATE_IDENTITY)
+        participant = Participant(
+            id=ParticipantId(mint(self._random)),
+            room=room.info.id,
+            identity=grant.identity,
+            grant=grant,
+            joined_at=self._clock.wall(),
+            name=name,
+            metadata=metadata,
+            attributes=frozen({key: value for key, value in attributes.items() if value}),
+            auto_subscribe=auto_subscribe,
+            baggage=baggage,
+        )
+        events = room.join(participant)
+        mailbox = Mailbox(self._limits.events)
+        self._members[participant.id] = _Member(room, mailbox, data, Outbox(self._limits.held_data_bytes))
+        self._peers.seat(participant.id, _group_of(room.info.id))
+        self._leases.set(_Joining(participant.id), self._clock.monotonic() + self._limits.join_timeout_s)
+        seat = Seat(participant, room.info, room.visible_to(participant.id), mailbox)
+        self._tell(room, events)
+        self._watch(room)
+        log.info("participant joined", room=room.info.name, identity=grant.identity, participant=to_hex(participant.id))
+        return seat
+
+    def arrive(self, participant: ParticipantId) -> None:
+        """Its client has been told what the room looks like: it is JOINED."""
+        room = self._room_of(participant)
+        self._tell(room, room.advance(participant, ParticipantState.JOINED))
+
+    def activate(self, participant: ParticipantId) -> None:
+        """It is ACTIVE. Its primary peer's connecting says so by itself; this is for participants without one."""
+        room = self._room_of(participant)
+        self._leases.drop(_Joining(participant))
+        self._tell(room, room.advance(participant, ParticipantState.ACTIVE))
+
+    def leave(self, participant: ParticipantId, reason: LeaveReason = LeaveReason.CLIENT_LEFT) -> None:
+        """Unseat a participant and close its peers; no error when it is gone already."""
+        member = self._members.get(participant)
+        if member is None or member.is_leaving:
+            return
+        member.is_leaving = True
+        room = member.room
+        identity = room.participant(participant).identity
+        self._tell(room, room.leave(participant, reason))
+        self._watch(room)
+        log.info("participant left", room=room.info.name, identity=identity, reason=reason.value)
+
+    def close(self, room: RoomId, reason: LeaveReason = LeaveReason.ROOM_DELETED) -> None:
+        """End a room: everybody leaves for this reason. Raises RoomNotFound."""
+        found = self._room(room)
+        # From here on its name is free: whoever joins it opens a new room with a new id.
+        self._by_name.pop((found.info.tenant, found.info.name), None)
+        for participant in list(found.participants):
+            self.leave(participant, reason)
+        self._leases.drop(_Empty(room))
+        del self._rooms[room]
+        self._tell(found, [RoomClosed(found.info, reason)])
+        log.info("room closed", room=found.info.name, reason=reason.value)
+
+    def shut_down(self) -> None:
+        """Take nobody in any more and end every room, for SERVER_SHUTDOWN."""
+        self._is_stopping = True
+        for room in list(self._rooms):
+            self.close(room, LeaveReason.SERVER_SHUTDOWN)
+
+    # Looking.
+
+    def participant(self, participant: ParticipantId) -> Participant:
+        """The participant as it is now. Raises ParticipantNotFound."""
+        return self._room_of(participant).participant(participant)
+
+    def others(self, participant: ParticipantId) -> tuple[Participant, ...]:
+        """Everybody else it may know of, in the order of joining. Raises ParticipantNotFound."""
+        return self._room_of(participant).visible_to(participant)
+
+    def room_of(self, participant: ParticipantId) -> RoomInfo:
+        """The participant's room as it is now. Raises ParticipantNotFound."""
+        return self._room_of(participant).info
+
+    def find(self, tenant: TenantId, name: str) -> RoomInfo | None:
+        """The open room of that name, if there is one."""
+        id = self._by_name.get((tenant, name))
+        return self._rooms[id].info if id is not None else None
+
+    def all(self, tenant: TenantId | None = None) -> tuple[RoomInfo, ...]:
+        """Every open room, of one tenant or of all, oldest first."""
+        return tuple(room.info for room in self._rooms.values() if tenant is None or room.info.tenant == tenant)
+
+    def participants(self, room: RoomId) -> tuple[Participant, ...]:
+        """Everybody in a room, hidden ones too, in the order of joining. Raises RoomNotFound."""
+        return tuple(self._room(room).participants.values())
+
+    def subscriptions(self, participant: ParticipantId) -> tuple[Subscription, ...]:
+        """What a participant receives or is about to. Raises ParticipantNotFound."""
+        every = self._room_of(participant).subscriptions
+        return tuple(one for one in every if one.subscriber == participant)
+
+    def count(self) -> Counts:
+        """How much there is now, over all tenants."""
+        rooms = self._rooms.values()
+        return Counts(
+            rooms=len(rooms),
+            participants=len(self._members),
+            tracks=sum(len(one.published) for room in rooms for one in room.participants.values()),
+            subscriptions=sum(1 for room in rooms for _ in room.subscriptions),
+            peers=len(self._peers),
+        )
+
+    # Tracks.
+
+    def announce(
+        self,
+        participant: ParticipantId,
+        *,
+        kind: Kind,
+        source: Source = Source.UNKNOWN,
+        name: str = "",
+        muted: bool = False,
+        baggage: Mapping[str, object] = NOTHING,
+    ) -> Track:
+        """Add a track that will come. It is published once a section of a peer of its participant carries it:
+        `Peers.take_offer` with a `Take` for it, or `Peers.claim`.
+
+        Raises ParticipantNotFound, NotAllowed, SourceNotAllowed, LimitExceeded(too_many_tracks, name_too_long).
+        """
+        room = self._room_of(participant)
+        track, events = room.announce(participant, kind=kind, source=source, name=name, muted=muted, baggage=baggage)
+        self._tell(room, events)
+        return track
+
+    def withdraw(self, participant: ParticipantId, track: TrackId, reason: EndReason = EndReason.UNPUBLISHED) -> None:
+        """End a track of the participant's, whatever its client sends. Raises ParticipantNotFound, TrackNotFound."""
+        room = self._room_of(participant)
+        if room.participant(participant).track(track) is None:
+            raise TrackNotFound(track)
+        self._tell(room, room.end_track(track, reason))
+
+    def mute(self, participant: ParticipantId, track: TrackId, muted: bool) -> None:
+        """Set whether a track is muted: a muted one is not forwarded. Raises ParticipantNotFound, TrackNotFound."""
+        room = self._room_of(participant)
+        self._tell(room, room.revise(participant, track, muted=muted))
+
+    def revise(self, participant: ParticipantId, track: TrackId, baggage: Mapping[str, object]) -> Track:
+        """Replace a track's baggage. Raises ParticipantNotFound, TrackNotFound."""
+        room = self._room_of(participant)
+        self._tell(room, room.revise(participant, track, baggage=baggage))
+        return room.track(track)
+
+    # Subscriptions.
+
+    def subscribe(self, participant: ParticipantId, track: TrackId) -> None:
+        """Have the participant receive a track of its room. A track that is not there yet is waited for; after
+        `Limits.wish_timeout_s` comes `SubscriptionFailed`. Without the permission the wish is kept.
+
+        Raises ParticipantNotFound, LimitExceeded(too_many_subscriptions).
+        """
+        room = self._room_of(participant)
+        self._tell(room, room.want(participant, track, True))
+        if room.is_missing(participant, track):
+            at = self._clock.monotonic() + self._limits.wish_timeout_s
+            self._leases.set(_Wishing(participant, track), at)
+
+    def unsubscribe(self, participant: ParticipantId, track: TrackId) -> None:
+        """Have the participant no longer receive a track; subscribing to everything does not undo that.
+
+        Raises ParticipantNotFound, LimitExceeded(too_many_subscriptions).
+        """
+        room = self._room_of(participant)
+        self._leases.drop(_Wishing(participant, track))
+        self._tell(room, room.want(participant, track, False))
+
+    def set_enabled(self, participant: ParticipantId, track: TrackId, enabled: bool) -> None:
+        """Have a track forwarded to the participant, or held back while it stays subscribed. May come before the
+        subscription, or the track. Raises ParticipantNotFound, LimitExceeded(too_many_subscriptions).
+        """
+        room = self._room_of(participant)
+        self._tell(room, room.show(participant, track, enabled))
+
+    # What is said of participants and rooms.
+
+    def update(
+        self,
+        participant: ParticipantId,
+        *,
+        name: str | None = None,
+        metadata: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> Participant:
+        """Change what a participant says of itself, where that is not None. Attributes are merged, and an empty value
+        deletes its key. Returns it as it is then.
+
+        Raises ParticipantNotFound, NotAllowed without `can_update_own_metadata`, LimitExceeded(name_too_long,
+        metadata_too_large, attributes_too_large).
+        """
+        room = self._room_of(participant)
+        grant = room.participant(participant).grant
+        if not grant.can_update_own_metadata:
+            raise NotAllowed(grant.identity, "update its own metadata")
+        self._tell(room, room.update(participant, name=name, metadata=metadata, attributes=attributes))
+        return room.participant(participant)
+
+    def set_baggage(self, participant: ParticipantId, baggage: Mapping[str, object]) -> None:
+        """Replace a participant's baggage. Raises ParticipantNotFound."""
+        room = self._room_of(participant)
+        self._tell(room, room.update(participant, baggage=baggage))
+
+    def regrant(self, participant: ParticipantId, grant: Grant) -> None:
+        """Replace what a participant may do: what goes beyond it ends at once. Raises ParticipantNotFound."""
+        room = self._room_of(participant)
+        self._tell(room, room.regrant(participant, grant))
+        self._watch(room)
+
+    def set_metadata(self, room: RoomId, metadata: str) -> None:
+        """Change a room's own metadata. Raises RoomNotFound, LimitExceeded(metadata_too_large)."""
+        found = self._room(room)
+        self._tell(found, found.set_metadata(metadata))
+
+    # Data.
+
+    def send(self, participant: ParticipantId, data: Data) -> None:
+        """Pass a participant's data on to the others, or to those it names, never to itself.
+
+        Lossy data goes to whoever is ACTIVE. Reliable data for a participant whose channel is not open yet is held
+        until it is, at most `Limits.held_data_bytes`. A name that is nobody's is ignored.
+        Raises ParticipantNotFound, NotAllowed, LimitExceeded(message_too_large).
+        """
+        room = self._room_of(participant)
+        self._pass_on(room, room.participant(participant), room.recipients(participant, data), data)
+
+    def send_from_server(self, room: RoomId, data: Data) -> None:
+        """Send data to a room's participants from nobody in it. Raises RoomNotFound, LimitExceeded."""
+        found = self._room(room)
+        self._pass_on(found, None, found.recipients(None, data), data)
+
+    # Deadlines.
+
+    def sweep(self, now: float) -> None:
+        """Act on every deadline that has passed. now: seconds on the injected clock."""
+        for deadline in self._leases.due(now):
+            match deadline:
+                case _Joining(participant):
+                    self.leave(participant, LeaveReason.JOIN_TIMEOUT)
+                case _Leaving(participant, reason):
+                    self.leave(participant, reason)
+                case _Wishing(participant, track):
+                    if (member := self._members.get(participant)) is not None:
+                        self._tell(member.room, member.room.give_up(participant, track))
+                case _Empty(room):
+                    if room in self._rooms:
+                        self.close(room, LeaveReason.ROOM_CLOSED)
+        for participant, member in list(self._members.items()):
+            if member.outbox.waiting:
+                self._flush(participant, member)
+
+    # For itself: finding.
+
+    def _room(self, id: RoomId) -> Room:
+        room = self._rooms.get(id)
+        if room is None:
+            raise RoomNotFound(id)
+        return room
+
+    def _room_of(self, participant: ParticipantId) -> Room:
+        member = self._members.get(participant)
+        if member is None or member.is_leaving:
+            raise ParticipantNotFound(participant)
+        return member.room
+
+    def _admit(self, grant: Grant) -> Room | None:
+        """The room this grant's holder may join; None: it does not exist and may be created."""
+        if self._is_stopping:
+            raise ShuttingDown
+        if not grant.can_join:
+            raise NotAllowed(grant.identity, "join")
+        if not grant.room:
+            raise NameEmpty("the room's name")
+        if not grant.identity:
+            raise NameEmpty("the identity")
+        check_sizes(self._limits, name=grant.room)
+        check_sizes(self._limits, name=grant.identity)
+        id = self._by_name.get((grant.tenant, grant.room))
+        if id is None:
+            if not (self._limits.auto_create or grant.can_create):
+                raise RoomNotFound(grant.room)
+            if len(self._rooms) >= self._limits.max_rooms:
+                raise LimitExceeded(Reason.TOO_MANY_ROOMS, f"{len(self._rooms)} rooms are open", self._limits.max_rooms)
+            return None
+        room = self._rooms[id]
+        room.check_seat(grant)
+        return room
+
+    def _open(self, grant: Grant, options: RoomOptions) -> Room:
+        check_sizes(self._limits, metadata=options.metadata)
+        limits = self._limits
+        info = RoomInfo(
+            id=RoomId(mint(self._random)),
+            tenant=grant.tenant,
+            name=grant.room,
+            created_at=self._clock.wall(),
+            max_participants=_first(options.max_participants, limits.max_participants),
+            empty_timeout_s=_first(options.empty_timeout_s, limits.empty_timeout_s),
+            departure_timeout_s=_first(options.departure_timeout_s, limits.departure_timeout_s),
+            metadata=options.metadata,
+            baggage=options.baggage,
+        )
+        room = self._rooms[info.id] = Room(info, random=self._random, limits=limits)
+        self._by_name[info.tenant, info.name] = info.id
+        self._tell(room, [RoomOpened(info)])
+        log.info("room opened", room=info.name, tenant=info.tenant)
+        return room
+
+    def _watch(self, room: Room) -> None:
+        """Keep the deadline of an empty room up to date."""
+        key = _Empty(room.info.id)
+        if room.info.id not in self._rooms or not room.is_empty:
+            self._leases.drop(key)
+        elif key not in self._leases:
+            wait_s = room.info.departure_timeout_s if room.was_joined else room.info.empty_timeout_s
+            self._leases.set(key, self._clock.monotonic() + wait_s)
+
+    # For itself: telling and acting.
+
+    def _tell(self, room: Room, events: Iterable[Event]) -> None:
+        """Tell events to whom they concern and act on them, in order; what acting causes comes after them."""
+        self._untold.extend((room, event) for event in events)
+        if self._is_telling:
+            return
+        self._is_telling = True
+        try:
+            while self._untold:
+                room, event = self._untold.popleft()
+                self._bus.tell(Happening(event, room.info, self._clock.wall()))
+                for participant in _audience(room, event):
+                    self._put(participant, event)
+                self._act(event)
+        finally:
+            self._is_telling = False
+
+    def _put(self, participant: ParticipantId, event: Event) -> None:
+        member = self._members.get(participant)
+        if member is None:
+            return
+        latest = event.peer if isinstance(event, PeerWantsOffer) else None
+        if not member.mailbox.put(event, latest=latest):
+            log.warning("a participant reads its events too slowly", participant=to_hex(participant))
+            member.is_slow = True
+            self.leave(participant, LeaveReason.SLOW_READER)
+
+    def _act(self, event: Event) -> None:
+        match event:
+            case TrackEnded(track=track):
+                self._peers.forget(track.id)
+            case TrackEvent(track=track):
+                self._peers.know(track)
+            case SubscriptionOpened(subscription=subscription) | SubscriptionSwitched(subscription=subscription):
+                self._carry(event, subscription)
+            case SubscriptionEnded(subscription=subscription):
+                for peer in self._peers.of(subscription.subscriber):
+                    self._peers.stop(peer.id, subscription)
+            case ParticipantLeft(participant=participant):
+                self._unseat(participant.id, event)
+
+    def _carry(self, event: Event, subscription: Subscription) -> None:
+        member = self._members.get(subscription.subscriber)
+        if member is None or member.is_leaving:
+            return
+        peer = member.room.participant(subscription.subscriber).receives_on
+        if peer is not None and isinstance(event, SubscriptionOpened):
+            self._peers.send(peer, subscription)
+        elif peer is not None:
+            self._peers.switch(peer, subscription)
+
+    def _unseat(self, participant: ParticipantId, last: ParticipantLeft) -> None:
+        member = self._members.pop(participant)
+        self._leases.drop(_Joining(participant))
+        for reason in LeaveReason:
+            self._leases.drop(_Leaving(participant, reason))
+        self._peers.unseat(participant)
+        member.mailbox.close(last, drop=member.is_slow)
+
+    # For itself: what peers report.
+
+    def _learn(self, fact: facts.Fact) -> None:
+        member = self._members.get(fact.participant)
+        if member is None or member.is_leaving:
+            return
+        room, id = member.room, fact.participant
+        match fact:
+            case facts.PeerOpened(peer=peer, receives=True):
+                self._tell(room, room.receive_on(id, peer))
+            case facts.PeerUp(peer=peer, is_primary=is_primary):
+                self._tell(room, [PeerConnected(id, peer)])
+                if is_primary:
+                    self.activate(id)
+            case facts.PeerDown(peer=peer, failure=failure, is_needed=is_needed):
+                self._tell(room, [PeerFailed(id, peer, failure)])
+                if is_needed:
+                    self._lose(id, failure.reason)
+            case facts.OfferWanted(peer=peer, upto=upto):
+                self._tell(room, [PeerWantsOffer(id, peer, upto)])
+            case facts.TrackBound(track=track, mid=mid, codec=codec):
+                self._tell(room, room.publish(track, mid, codec))
+            case facts.TrackLost(track=track, reason=reason):
+                self._tell(room, room.end_track(track, reason))
+            case facts.TrackFlows(track=track):
+                self._tell(room, room.flow(track))
+            case facts.TrackStalls(track=track):
+                self._tell(room, room.stall(track))
+            case facts.SendingBound(subscription=subscription, mid=mid):
+                room.subscriptions.bind(subscription, mid)
+            case facts.SendingFlows(subscription=subscription):
+                self._tell(room, room.activate(subscription))
+            case facts.SendingRefused(subscription=subscription, failure=failure):
+                self._tell(room, room.subscriptions.refuse(subscription, failure))
+            case facts.ChannelReady():
+                self._flush(id, member)
+            case facts.ChannelLost(label=label):
+                if member.data is not None and label in (member.data.reliable, member.data.lossy):
+                    self.leave(id, LeaveReason.SLOW_READER)
+            case facts.MessageArrived(label=label, message=message):
+                self._read(room, id, member, label, message)
+
+    def _lose(self, participant: ParticipantId, reason: Reason) -> None:
+        """A participant's peer is gone and it cannot go on."""
+        if reason is Reason.PEER_HUNG_UP:
+            # A client that leaves closes its peer and says good-bye at once, and either may get here first.
+            at = self._clock.monotonic() + self._limits.good_bye_s
+            self._leases.set(_Leaving(participant, LeaveReason.PEER_FAILED), at)
+        else:
+            self.leave(participant, _LEFT_FOR.get(reason, LeaveReason.INTERNAL))
+
+    # For itself: data.
+
+    def _read(self, room: Room, id: ParticipantId, member: _Member, label: str, message: bytes) -> None:
+        """A message has arrived on one of a participant's channels."""
+        sender = room.participant(id)
+        if member.data is None or not sender.grant.can_publish_data:
+            return
+        data = member.data.read(sender, label, message)
+        if data is None:
+            return
+        try:
+            recipients = room.recipients(id, data)
+        except LimitExceeded as error:
+            log.warning("data was left out", identity=sender.identity, why=str(error))
+            return
+        self._pass_on(room, sender, recipients, data)
+
+    def _pass_on(self, room: Room, sender: Participant | None, recipients: tuple[Participant, ...], data: Data) -> None:
+        """Hand a message to everybody's channel, writing it once for all whose dialect writes it the same way."""
+        by_style: dict[tuple[object, str], list[tuple[ParticipantId, _Member]]] = {}
+        for recipient in recipients:
+            member = self._members[recipient.id]
+            if member.is_leaving:
+                continue
+            if member.data is None:
+                if not data.opaque:
+                    self._tell(room, [DataReceived(recipient.id, sender, data)])
+                continue
+            label = member.data.reliable if data.reliable else member.data.lossy
+            by_style.setdefault((member.data.write, label), []).append((recipient.id, member))
+        for (_, label), members in by_style.items():
+            style = members[0][1].data
+            message = style.write(sender, data) if style is not None else None
+            if message is not None:
+                self._send(members, label, message, is_reliable=data.reliable)
+
+    def _send(
+        self, members: list[tuple[ParticipantId, _Member]], label: str, message: bytes, *, is_reliable: bool
+    ) -> None:
+        channels, direct = [], []
+        for id, member in members:
+            channel = self._peers.channel(id, label)
+            if channel is not None and not (is_reliable and member.outbox.waiting):
+                channels.append(channel)
+                direct.append(member)
+            elif is_reliable:
+                member.outbox.hold(label, message)
+        if not self._peers.broadcast(channels, message) and is_reliable:
+            for member in direct:
+                member.outbox.hold(label, message)
+
+    def _flush(self, participant: ParticipantId, member: _Member) -> None:
+        """Send what was held for a participant, in order, as far as its channel takes it now."""
+        while (held := member.outbox.next()) is not None:
+            label, message = held
+            channel = self._peers.channel(participant, label)
+            if channel is None or not self._peers.broadcast([channel], message):
+                return
+            member.outbox.done()
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much there is now."""
+
+    rooms: int
+    participants: int
+    tracks: int
+    subscriptions: int
+    peers: int
+
+
+@dataclass(eq=False)
+class _Member:
+    """What the shell keeps beside a participant."""
+
+    room: Room
+    mailbox: Mailbox
+    data: DataStyle | None
+    outbox: Outbox
+    is_leaving: bool = False
+    is_slow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Joining:
+    participant: ParticipantId
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    participant: ParticipantId
+    reason: LeaveReason
+
+
+@dataclass(frozen=True, slots=True)
+class _Wishing:
+    participant: ParticipantId
+    track: TrackId
+
+
+@dataclass(frozen=True, slots=True)
+class _Empty:
+    room: RoomId
+
+
+_Deadline = _Joining | _Leaving | _Wishing | _Empty
+
+_LEFT_FOR = {
+    Reason.PEER_FAILED: LeaveReason.PEER_FAILED,
+    Reason.OFFER_TIMEOUT: LeaveReason.NEGOTIATION_TIMEOUT,
+    Reason.APPLY_FAILED: LeaveReason.NEGOTIATION_FAILED,
+    Reason.ABANDONED: LeaveReason.SIGNAL_LOST,
+    Reason.ENGINE_BUSY: LeaveReason.NEGOTIATION_FAILED,
+}
+"""Why a participant leaves when a peer it needs fails for this reason."""
+
+
+def _audience(room: Room, event: Event) -> tuple[ParticipantId, ...]:
+    """Who is told of an event through its queue."""
+    match event:
+        case Personal(to=to):
+            return (to,)
+        case RoomUpdated():
+            return tuple(room.participants)
+        case TrackAnnounced(participant=publisher):
+            return (publisher.id,)
+        case (
+            TrackUpdated(participant=publisher, track=Track(mid=None))
+            | TrackEnded(participant=publisher, track=Track(mid=None))
+        ):
+            return (publisher.id,)
+        case ParticipantEvent(participant=subject) if subject.grant.hidden:
+            return () if isinstance(event, ParticipantJoined | ParticipantLeft) else (subject.id,)
+        case ParticipantJoined(participant=subject):
+            return tuple(id for id in room.participants if id != subject.id)
+        case ParticipantEvent():
+            return tuple(room.participants)
+        case _:
+            return ()
+
+
+def _group_of(room: RoomId) -> int:
+    """The engine's opaque number for transports of one room: 63 bits of the room's id."""
+    return room & (2**63 - 1)
+
+
+def _first(value: _T | None, otherwise: _T) -> _T:
+    return otherwise if value is None else value

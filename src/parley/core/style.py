@@ -1,0 +1,83 @@
+"""What a dialect decides about one of its peers, as values and plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from parley.core.model import Subscription, Track
+from parley.engine.specs import Mid
+from parley.ids import TrackId
+from parley.negotiation import Caps, CodecPref, MidStyle, Msid, RemoteView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelStyle:
+    """A data channel that the server opens on a peer."""
+
+    label: str
+    ordered: bool = True
+    max_retransmits: int | None = None
+    """How often a lost message is sent again; None: until it arrives."""
+    protocol: str = ""
+    id: int | None = None
+    """Its SCTP stream; None: the engine chooses."""
+    negotiated: bool = False
+    """Whether both sides know of it without telling each other (RFC 8831 §6.5)."""
+
+    @property
+    def is_reliable(self) -> bool:
+        return self.max_retransmits is None
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """A decision of `choose`: the track that a section of the peer's offer carries, and how it is answered."""
+
+    track: TrackId
+    codecs: tuple[CodecPref, ...] = ()
+    """Accepted codecs, preferred first; empty: all that both sides have, in the style's order."""
+    max_bps: int | None = None
+    """The most the peer may send there."""
+
+
+Choose = Callable[[RemoteView], Mapping[Mid, Take]]
+"""Binds sections of a peer's offer to announced tracks of its participant.
+
+It is called between the offer and its answer, and must neither wait nor call into core. A section that sends and is
+left out is answered and received all the same, and waits in `Peers.unclaimed` for `Peers.claim`. A section that was
+bound before and is left out keeps its track.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerStyle:
+    """How one peer negotiates. The functions are plain: they neither wait nor call into core."""
+
+    caps: Caps
+    """Codecs, header extensions and the message size the peer is offered or answered with."""
+    msid: Callable[[Subscription, Track], Msid]
+    """(the subscription, its track as it is now) to the stream and track written into the section that carries it."""
+    cname: Callable[[Subscription, Track], str]
+    """The CNAME of that section; sections with one CNAME are played in sync."""
+    fmtp: Callable[[Track], tuple[tuple[str, str], ...]] = lambda track: ()
+    """Codec names and additions to their format parameters, such as ("opus", "usedtx=1")."""
+    mids: MidStyle = MidStyle.NUMERIC
+    primary: bool = False
+    """Whether its participant is ACTIVE once it is connected, and leaves when it fails."""
+    essential: bool = True
+    """Whether its participant leaves when it fails, primary or not."""
+    receives: bool = False
+    """Whether it carries its participant's subscriptions: it becomes `Participant.receives_on`."""
+    offers: bool = False
+    """Whether the server offers on it: then what it should send is announced by `PeerWantsOffer`."""
+    data: bool = True
+    """Whether an offer of the server's has a data section."""
+    channels: tuple[ChannelStyle, ...] = ()
+    """Data channels that the server opens once a data section is agreed."""
+    reuse_inactive: bool = True
+    """Whether a section that carried a track is used again, after one completed exchange with it inactive."""
+    offer_timeout_s: float = 15.0
+    """How long the peer may take to answer an offer while it is connected; then its participant leaves."""
+    connect_gate_s: float = 5.0
+    """How long `Peers.connected` waits for the peer to be connected."""

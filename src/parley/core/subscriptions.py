@@ -1,0 +1,183 @@
+"""Who receives which track: what each participant has said, and what follows from it. One table for each room.
+
+A participant wants a track because it said so, or because it subscribes to everything. What it says about a track
+outlives the subscription and may come before the track: an explicit no stays, and so does whether the track is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from random import Random
+
+from parley.core.errors import LimitExceeded
+from parley.core.events import (
+    Event,
+    SubscriptionActive,
+    SubscriptionEnded,
+    SubscriptionFailed,
+    SubscriptionOpened,
+    SubscriptionSwitched,
+    TrackHeard,
+)
+from parley.core.model import EndReason, Failure, Limits, Participant, Subscription, SubscriptionState, Track
+from parley.engine.specs import Mid
+from parley.errors import Reason
+from parley.ids import ParticipantId, SubscriptionId, TrackId, mint
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a participant has said about a track."""
+
+    wanted: bool | None = None
+    """None: nothing; then `Participant.auto_subscribe` counts."""
+    enabled: bool = True
+    """Whether it is to be forwarded while subscribed."""
+
+
+class Subscriptions:
+    """The subscriptions of one room. Each method that changes anything returns the events it caused."""
+
+    def __init__(self, random: Random, limits: Limits) -> None:
+        self._random = random
+        self._limits = limits
+        self._wishes: dict[ParticipantId, dict[TrackId, Wish]] = {}
+        self._by_pair: dict[tuple[ParticipantId, TrackId], Subscription] = {}
+        self._by_id: dict[SubscriptionId, Subscription] = {}
+        self._count: dict[ParticipantId, int] = {}
+        self._heard: set[TrackId] = set()
+
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter(self._by_id.values())
+
+    def get(self, id: SubscriptionId) -> Subscription | None:
+        return self._by_id.get(id)
+
+    def find(self, subscriber: ParticipantId, track: TrackId) -> Subscription | None:
+        return self._by_pair.get((subscriber, track))
+
+    def wish(self, subscriber: ParticipantId, track: TrackId) -> Wish:
+        return self._wishes.get(subscriber, {}).get(track, Wish())
+
+    # What a participant says.
+
+    def want(self, subscriber: ParticipantId, track: TrackId, wanted: bool) -> None:
+        """Remember a yes or a no. Raises LimitExceeded(too_many_subscriptions)."""
+        self._remember(subscriber, track, replace(self.wish(subscriber, track), wanted=wanted))
+
+    def show(self, subscriber: ParticipantId, track: TrackId, enabled: bool) -> list[Event]:
+        """Remember whether the track is to be forwarded. Raises LimitExceeded(too_many_subscriptions)."""
+        self._remember(subscriber, track, replace(self.wish(subscriber, track), enabled=enabled))
+        subscription = self.find(subscriber, track)
+        if subscription is None or subscription.enabled == enabled:
+            return []
+        subscription = self._keep(replace(subscription, enabled=enabled))
+        return [SubscriptionSwitched(subscriber, subscription)]
+
+    # What follows.
+
+    def reconcile(self, subscriber: Participant, publisher: Participant, track: Track) -> list[Event]:
+        """Open the subscription of this pair, or end it, if that is what follows from everything said."""
+        subscription = self.find(subscriber.id, track.id)
+        if self._is_wanted(subscriber, publisher, track):
+            if subscription is not None:
+                return []
+            if self._count.get(subscriber.id, 0) >= self._limits.max_subscriptions:
+                text = f"{self._limits.max_subscriptions} subscriptions are the limit"
+                return [SubscriptionFailed(subscriber.id, track.id, Failure(Reason.TOO_MANY_SUBSCRIPTIONS, text))]
+            return [SubscriptionOpened(subscriber.id, self._open(subscriber, track))]
+        if subscription is None:
+            return []
+        may = subscriber.grant.can_subscribe
+        return [self.end(subscription, EndReason.UNSUBSCRIBED if may else EndReason.NOT_ALLOWED)]
+
+    def bind(self, id: SubscriptionId, mid: Mid) -> None:
+        """A negotiated section carries it."""
+        subscription = self._by_id.get(id)
+        if subscription is not None:
+            self._keep(replace(subscription, state=SubscriptionState.BOUND, mid=mid))
+
+    def activate(self, id: SubscriptionId, subscriber: Participant) -> list[Event]:
+        """What is sent there arrives. The publisher is told the first time, unless the subscriber is hidden."""
+        subscription = self._by_id.get(id)
+        if subscription is None or subscription.state is SubscriptionState.ACTIVE:
+            return []
+        subscription = self._keep(replace(subscription, state=SubscriptionState.ACTIVE))
+        events: list[Event] = [SubscriptionActive(subscription.subscriber, subscription)]
+        if subscription.track not in self._heard and not subscriber.grant.hidden:
+            self._heard.add(subscription.track)
+            events.append(TrackHeard(subscription.publisher, subscription.track))
+        return events
+
+    def refuse(self, id: SubscriptionId, failure: Failure) -> list[Event]:
+        """It cannot be carried; it is dropped until the subscriber asks again."""
+        subscription = self._by_id.get(id)
+        if subscription is None:
+            return []
+        wishes = self._wishes.setdefault(subscription.subscriber, {})
+        wishes[subscription.track] = replace(self.wish(subscription.subscriber, subscription.track), wanted=False)
+        self._drop(subscription)
+        return [SubscriptionFailed(subscription.subscriber, subscription.track, failure)]
+
+    def end(self, subscription: Subscription, reason: EndReason) -> Event:
+        self._drop(subscription)
+        ended = replace(subscription, state=SubscriptionState.ENDED)
+        return SubscriptionEnded(subscription.subscriber, ended, reason)
+
+    def end_track(self, track: TrackId, reason: EndReason) -> list[Event]:
+        """End everybody's subscription to a track that is gone, and forget what was said about it."""
+        self._heard.discard(track)
+        for wishes in self._wishes.values():
+            wishes.pop(track, None)
+        return [self.end(one, reason) for one in list(self._by_id.values()) if one.track == track]
+
+    def end_subscriber(self, subscriber: ParticipantId, reason: EndReason) -> list[Event]:
+        """End everything a participant receives, and forget what it said."""
+        self._wishes.pop(subscriber, None)
+        return [self.end(one, reason) for one in list(self._by_id.values()) if one.subscriber == subscriber]
+
+    # For itself.
+
+    def _is_wanted(self, subscriber: Participant, publisher: Participant, track: Track) -> bool:
+        said = self.wish(subscriber.id, track.id).wanted
+        return (
+            (subscriber.auto_subscribe if said is None else said)
+            and subscriber.receives_on is not None
+            and subscriber.grant.can_subscribe
+            and subscriber.id != publisher.id
+            and not subscriber.is_gone
+            and not publisher.grant.hidden
+            and track.is_published
+        )
+
+    def _open(self, subscriber: Participant, track: Track) -> Subscription:
+        subscription = Subscription(
+            id=SubscriptionId(mint(self._random)),
+            subscriber=subscriber.id,
+            publisher=track.participant,
+            track=track.id,
+            kind=track.kind,
+            enabled=self.wish(subscriber.id, track.id).enabled,
+        )
+        self._count[subscriber.id] = self._count.get(subscriber.id, 0) + 1
+        return self._keep(subscription)
+
+    def _keep(self, subscription: Subscription) -> Subscription:
+        self._by_id[subscription.id] = subscription
+        self._by_pair[subscription.subscriber, subscription.track] = subscription
+        return subscription
+
+    def _drop(self, subscription: Subscription) -> None:
+        del self._by_id[subscription.id]
+        del self._by_pair[subscription.subscriber, subscription.track]
+        self._count[subscription.subscriber] -= 1
+        if not self._count[subscription.subscriber]:
+            del self._count[subscription.subscriber]
+
+    def _remember(self, subscriber: ParticipantId, track: TrackId, wish: Wish) -> None:
+        wishes = self._wishes.setdefault(subscriber, {})
+        if track not in wishes and len(wishes) >= self._limits.max_wishes:
+            limit = self._limits.max_wishes
+            raise LimitExceeded(Reason.TOO_MANY_SUBSCRIPTIONS, "tracks a participant has said something about", limit)
+        wishes[track] = wish
