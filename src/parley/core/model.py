@@ -7,7 +7,7 @@ one and whoever reads it later sees the state as it was at that event.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from types import MappingProxyType
 
@@ -126,7 +126,7 @@ class Track:
     """The section it arrives on, once published."""
     codec: str = ""
     """The codec its section prefers, in canonical case (`VP8`), once published."""
-    baggage: Mapping[str, object] = NOTHING
+    baggage: Mapping[str, object] = field(default_factory=lambda: NOTHING)
     """What the publisher's dialect alone cares about; written and read by it, never by core."""
     revision: int = 0
 
@@ -147,7 +147,7 @@ class Participant:
     """Wall clock, in seconds since 1970-01-01 UTC."""
     name: str = ""
     metadata: str = ""
-    attributes: Mapping[str, str] = NO_ATTRIBUTES
+    attributes: Mapping[str, str] = field(default_factory=lambda: NO_ATTRIBUTES)
     state: ParticipantState = ParticipantState.JOINING
     left_for: LeaveReason | None = None
     """Why it left, once DISCONNECTED."""
@@ -159,7 +159,7 @@ class Participant:
     """The peer that carries its subscriptions, once open."""
     is_publisher: bool = False
     """Whether it has ever had a published track; a change of its grant asks again."""
-    baggage: Mapping[str, object] = NOTHING
+    baggage: Mapping[str, object] = field(default_factory=lambda: NOTHING)
     """What its dialect alone cares about; written and read by it, never by core."""
     revision: int = 0
     """Rises with every change to it or to one of its tracks."""
@@ -221,7 +221,7 @@ class RoomOptions:
     departure_timeout_s: float | None = None
     """How long it waits for somebody to come back after the last one left."""
     metadata: str = ""
-    baggage: Mapping[str, object] = NOTHING
+    baggage: Mapping[str, object] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +243,7 @@ class RoomInfo:
     num_publishers: int = 0
     is_recording: bool = False
     """Whether a recorder is among its participants."""
-    baggage: Mapping[str, object] = NOTHING
+    baggage: Mapping[str, object] = field(default_factory=lambda: NOTHING)
     revision: int = 0
 
 
