@@ -6,11 +6,14 @@ with one sentence on standard error and status 2; a failure while running, with 
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from parley import __version__
+
+if TYPE_CHECKING:
+    from parley.dialects.livekit.auth import VideoGrant
 
 app = typer.Typer(
     name="parley",
@@ -19,7 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,  # its panels can show local variables, and so secrets
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -55,11 +58,14 @@ def serve(
     ] = False,
     dev_public: Annotated[
         bool,
-        typer.Option("--dev-public", help="With --dev: allow other than loopback addresses, though anyone may join."),
+        typer.Option("--dev-public", help="The same on any address; whoever reaches it may join."),
     ] = False,
     bind: Annotated[
         list[str] | None,
-        typer.Option(help="host:port for HTTP and signalling; may be repeated.", show_default="127.0.0.1:7880"),
+        typer.Option(
+            help="host:port for HTTP and signalling; may be repeated.",
+            show_default="0.0.0.0:7880; with --dev 127.0.0.1:7880",
+        ),
     ] = None,
     udp_port: Annotated[
         int | None, typer.Option(help="UDP port for media; 0: any free one.", show_default="7882")
@@ -82,9 +88,8 @@ def serve(
 
     Examples:
 
-      parley serve --dev
-
-      parley serve --config parley.toml --announce 203.0.113.7
+        parley serve --dev
+        parley serve --config parley.toml --announce 203.0.113.7
     """
     import os
 
@@ -98,13 +103,147 @@ def serve(
     }
     given = {name: {key: value for key, value in part.items() if value is not None} for name, part in flags.items()}
     try:
-        configuration = server.configure(file=config, environ=os.environ, flags=given, dev=dev, dev_public=dev_public)
+        configuration = server.configure(
+            file=config, environ=os.environ, flags=given, dev=dev or dev_public, dev_public=dev_public
+        )
     except ConfigError as error:
         _fail(str(error), status=2)
     try:
         server.run(configuration)
     except server.StartError as error:
         _fail(str(error), status=1)
+
+
+@app.command()
+def token(
+    room: Annotated[str, typer.Option(help="The room the token opens.")],
+    identity: Annotated[str, typer.Option(help="Who the bearer is; two with one identity displace each other.")],
+    name: Annotated[str, typer.Option(help="Name shown to the others.")] = "",
+    ttl: Annotated[str, typer.Option(help="How long it is good: 90s, 30m, 6h, 7d.")] = "6h",
+    can_publish: Annotated[bool | None, typer.Option(help="May send audio and video.", show_default="yes")] = None,
+    can_subscribe: Annotated[bool | None, typer.Option(help="May receive them.", show_default="yes")] = None,
+    can_publish_data: Annotated[
+        bool | None, typer.Option(help="May send data.", show_default="as --can-publish")
+    ] = None,
+    can_update_own_metadata: Annotated[
+        bool | None, typer.Option(help="May change its own name, metadata and attributes.", show_default="no")
+    ] = None,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Not shown to the others.")] = False,
+    grants: Annotated[
+        str, typer.Option(help="More of the video grant, as JSON.", metavar="JSON", show_default=False)
+    ] = "",
+    metadata: Annotated[str, typer.Option(help="Metadata the participant starts with.", show_default=False)] = "",
+    attribute: Annotated[
+        list[str] | None, typer.Option(help="name=value the participant starts with; may be repeated.")
+    ] = None,
+    dev: Annotated[bool, typer.Option("--dev", help="Sign with the keys of `parley serve --dev`.")] = False,
+    key: Annotated[str, typer.Option(help="API key.", envvar="LIVEKIT_API_KEY", show_default=False)] = "",
+    secret: Annotated[
+        str,
+        typer.Option(help="Its secret; better given by the variable.", envvar="LIVEKIT_API_SECRET", show_default=False),
+    ] = "",
+    config: Annotated[
+        Path | None, typer.Option(help="Take the keys from this file; --key picks one of several.", show_default=False)
+    ] = None,
+) -> None:
+    """Print an access token for one room.
+
+    It is signed with the keys of --dev, of a configuration file, or with --key and --secret.
+
+    Examples:
+
+        parley token --dev --room standup --identity ada
+        parley token --config parley.toml --room standup --identity camera-1 --no-can-subscribe --ttl 7d
+    """
+    import os
+    import time
+
+    from parley import server
+    from parley.config import ConfigError
+    from parley.dialects.livekit.auth import Claims, write_token
+
+    said: dict[str, bool | None] = {
+        "canPublish": can_publish,
+        "canSubscribe": can_subscribe,
+        "canPublishData": can_publish_data,
+        "canUpdateOwnMetadata": can_update_own_metadata,
+        "hidden": hidden or None,
+    }
+    flags = {flag: value for flag, value in said.items() if value is not None}
+    try:
+        signer, signature = server.signing_pair(dev=dev, key=key, secret=secret, file=config, environ=os.environ)
+        lives_s = _seconds(ttl)
+        video = _video_grant({"roomJoin": True, "room": room, **flags, **_grants(grants)})
+        attributes = dict(_name_and_value(text) for text in attribute or ())
+    except (ConfigError, ValueError) as error:
+        _fail(str(error), status=2)
+    if not room or not identity:
+        _fail("--room and --identity may not be empty", status=2)
+    claims = Claims(key=signer, identity=identity, name=name, metadata=metadata, attributes=attributes, video=video)
+    typer.echo(write_token(claims, signature, now=time.time(), ttl_s=lives_s))
+
+
+@app.command()
+def keys() -> None:
+    """Print a new API key and a strong secret, as lines for the configuration file.
+
+    Example:
+
+        parley keys >> parley.toml
+    """
+    import secrets
+
+    typer.echo("[livekit.keys]")
+    # RFC 7518 §3.2: an HS256 key has at least 256 bits.
+    typer.echo(f'API{secrets.token_hex(6)} = "{secrets.token_urlsafe(32)}"')
+
+
+def _seconds(text: str) -> float:
+    """Read 90s, 30m, 6h, 7d, or plain seconds. Raises ValueError."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    unit = units.get(text[-1:])
+    number = text[:-1] if unit is not None else text
+    if not number.isdecimal() or int(number) == 0:
+        raise ValueError(f"--ttl {text}: write 90s, 30m, 6h or 7d")
+    return int(number) * (unit or 1.0)
+
+
+def _grants(text: str) -> dict[str, Any]:
+    """The members of a JSON object. Raises ValueError."""
+    import json
+
+    try:
+        read = json.loads(text or "{}")
+    except ValueError:
+        read = None
+    if not isinstance(read, dict):
+        raise ValueError("--grants is not a JSON object; write it as in '{\"canPublish\": false}'")
+    return read
+
+
+def _video_grant(said: dict[str, Any]) -> "VideoGrant":
+    """Check the grant's members by name and type. Raises ValueError."""
+    from pydantic import ValidationError
+
+    from parley.config import nearest
+    from parley.dialects.livekit.auth import VideoGrant
+
+    known = [field.alias or name for name, field in VideoGrant.model_fields.items()]
+    for member in said:
+        if member not in known:
+            raise ValueError(f"--grants: there is no grant '{member}'{nearest(member, known)}")
+    try:
+        return VideoGrant.model_validate(said)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise ValueError(f"--grants: {'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}") from None
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ValueError(f"--attribute {text}: write it as name=value")
+    return name, value
 
 
 def _fail(message: str, *, status: int) -> NoReturn:

@@ -7,7 +7,7 @@ This module knows the server's own sections and nothing of any dialect: each dia
 import difflib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin
 
@@ -63,7 +63,7 @@ Address = Annotated[str, AfterValidator(_address)]
 class Http(Section):
     """Where HTTP and signalling listen."""
 
-    bind: tuple[Address, ...] = Field(default=("127.0.0.1:7880",), min_length=1)
+    bind: tuple[Address, ...] = Field(default=("0.0.0.0:7880",), min_length=1)
     tls_cert: Path | None = None
     """PEM file with the certificate chain; with `tls_key` it turns http:// into https://."""
     tls_key: Path | None = None
@@ -151,7 +151,7 @@ def read_environ(model: type[BaseModel], environ: Mapping[str, str]) -> tuple[di
         path = name.removeprefix(ENV_PREFIX).split(ENV_SEPARATOR)
         found = _follow(model, path)
         if found is None:
-            faults.append(f"{name} names no setting{_nearest(name, _variables(model))}")
+            faults.append(f"{name} names no setting{nearest(name, _variables(model))}")
             continue
         keys, annotation = found
         try:
@@ -180,14 +180,16 @@ def _unknown(model: type[BaseModel], values: _Plain, where: str = "") -> Iterato
     for key, value in values.items():
         field = model.model_fields.get(key)
         if field is None:
-            yield f"unknown key '{where}{key}'{_nearest(key, model.model_fields)}"
+            yield f"unknown key '{where}{key}'{nearest(key, model.model_fields)}"
         elif isinstance(value, Mapping) and (inner := _model_in(field.annotation)) is not None:
             yield from _unknown(inner, value, f"{where}{key}.")
 
 
-def _nearest(word: str, known: "Mapping[str, object] | list[str]") -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else f"; known are {', '.join(sorted(known))}"
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown word: which known one may have been meant, or which there are."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else f"; known are {', '.join(known)}"
 
 
 def _follow(model: type[BaseModel], path: list[str]) -> tuple[list[str], object] | None:
@@ -233,10 +235,10 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
 def _from_text(text: str, annotation: object) -> object:
     """A list or table from its text; a plain value stays text, which the model then reads.
 
-    Raises ValueError when a table is not JSON.
+    Raises ValueError when a table is not JSON. A section may accept plain text in its stead, so that stays text too.
     """
     origin = get_origin(annotation)
-    if origin is dict or _model_in(annotation) is not None:
+    if origin is dict or (_model_in(annotation) is not None and text.startswith("{")):
         return json.loads(text)
     if origin not in (tuple, list, frozenset):
         return text

@@ -2,22 +2,28 @@
 
 import asyncio
 import contextlib
+import functools
+import importlib
 import ipaddress
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
 import uvloop
+from pydantic import create_model
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from parley import __version__, log
-from parley.config import ConfigError, Http, Log, Media, Section, load, split_address
+from parley.config import ConfigError, Http, Log, Media, Section, load, merge, nearest, split_address
+from parley.dialects import DIALECTS
 from parley.metrics import CONTENT_TYPE, Metrics
 
 logger = structlog.get_logger(__name__)
@@ -28,11 +34,18 @@ class StartError(RuntimeError):
 
 
 class Configuration(Section):
-    """Everything an operator may say."""
+    """What an operator may say about the server itself; `_configuration_model` adds a section for each dialect."""
 
     http: Http = Http()
     media: Media = Media()
     log: Log = Log()
+
+
+PUBLISHED_KEY, PUBLISHED_SECRET = "devkey", "secret"
+"""What the users of LiveKit expect of a development server, and therefore no secret at all."""
+
+_LOOPBACK = {"http": {"bind": ["127.0.0.1:7880"]}, "media": {"bind": "127.0.0.1"}}
+_PUBLISHED = {"livekit": {"keys": {PUBLISHED_KEY: PUBLISHED_SECRET}}}
 
 
 def configure(
@@ -43,11 +56,80 @@ def configure(
     dev: bool = False,
     dev_public: bool = False,
 ) -> Configuration:
-    """Load the configuration and refuse what would be unsafe. Raises ConfigError."""
-    configuration = load(Configuration, file=file, environ=environ, flags=flags)
-    if dev and not dev_public:
+    """Load the configuration and refuse what would be unsafe. Raises ConfigError.
+
+    dev: the published key stands in where no other is given, and everything listens on loopback unless told otherwise.
+    dev_public: with dev, the published key may be used on other addresses.
+    """
+    model = _configuration_model()
+    base: Mapping[str, object] = _LOOPBACK if dev and not dev_public else {}
+    configuration = load(model, file=file, environ=environ, flags=flags, base=base)
+    if _keys(configuration):
+        if not dev:
+            _refuse_weak(configuration)
+        return configuration
+    if not dev:
+        raise ConfigError(
+            "no API key is configured, so nobody could join; `parley keys` prints one for the configuration file, "
+            "and --dev starts without"
+        )
+    if not dev_public:
         _refuse_public(configuration)
-    return configuration
+    return load(model, file=file, environ=environ, flags=flags, base=merge(base, _PUBLISHED))
+
+
+def signing_pair(*, dev: bool, key: str, secret: str, file: Path | None, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The API key and secret to sign a token with. Raises ConfigError when they are not to be had.
+
+    dev: the published pair. Else a key with its secret as given; else those of the configuration, where `key` picks one
+    of several.
+    """
+    if dev:
+        return PUBLISHED_KEY, PUBLISHED_SECRET
+    if key and secret:
+        return key, secret
+    if secret:
+        raise ConfigError("--secret needs --key")
+    known = _keys(load(_configuration_model(), file=file, environ=environ, flags={}))
+    if not known:
+        raise ConfigError("nothing to sign with: use --dev, --config with a file that has keys, or --key and --secret")
+    if not key:
+        key = next(iter(known))
+    if key not in known:
+        raise ConfigError(f"the configuration has no API key '{key}'{nearest(key, known)}")
+    return key, known[key]
+
+
+@functools.cache
+def _configuration_model() -> type[Configuration]:
+    """The server's sections, and each dialect's own under the dialect's name."""
+    sections: dict[str, Any] = {}
+    for path in DIALECTS:
+        section = importlib.import_module(f"{path}.settings").Settings
+        sections[path.rpartition(".")[2]] = (section, section())
+    return create_model("Configuration", __base__=Configuration, **sections)
+
+
+def _keys(configuration: Configuration) -> dict[str, str]:
+    """The API keys of every dialect that has some, with their secrets."""
+    return {
+        name: key.secret.get_secret_value()
+        for section in _dialect_sections(configuration)
+        for name, key in getattr(section, "keys", {}).items()
+    }
+
+
+def _dialect_sections(configuration: Configuration) -> list[Any]:
+    return [getattr(configuration, path.rpartition(".")[2]) for path in DIALECTS]
+
+
+def _refuse_weak(configuration: Configuration) -> None:
+    weak = [name for section in _dialect_sections(configuration) for name in section.weak_keys()]
+    if weak:
+        raise ConfigError(
+            f"the secret of API key {', '.join(map(repr, weak))} is so short that it could be guessed: "
+            "at least 32 bytes are needed (`parley keys` prints a strong pair)"
+        )
 
 
 def _refuse_public(configuration: Configuration) -> None:
@@ -139,7 +221,8 @@ def _listen(addresses: tuple[str, ...]) -> list[socket.socket]:
         except OSError as error:
             for opened in sockets:
                 opened.close()
-            raise StartError(f"cannot listen on {address}: {error.strerror}") from None
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise StartError(f"cannot listen on {address}: {reason}") from None
     return sockets
 
 

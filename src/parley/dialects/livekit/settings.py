@@ -102,3 +102,7 @@ class LiveKitSettings(_Section):
         return tuple(
             name for name, key in self.keys.items() if len(key.secret.get_secret_value().encode()) < STRONG_SECRET_BYTES
         )
+
+
+Settings = LiveKitSettings
+"""The name under which the server looks for every dialect's section."""
