@@ -1,6 +1,27 @@
 //! SRTP and SRTCP (RFC 3711, RFC 7714): one context per direction.
+//!
+//! A [`Sealer`] protects what we send, an [`Opener`] what the peer sends. Each owns its keys, the
+//! roll-over counters and the replay windows, and nothing else.
 
+mod cm;
+mod gcm;
+mod kdf;
+mod window;
+
+use std::collections::HashMap;
 use std::fmt;
+
+use ahash::RandomState;
+
+use window::Window;
+
+/// SSRCs one context keeps state for; a peer that goes beyond is not answered with memory.
+const MAX_STREAMS: usize = 4096;
+/// Bytes of the fixed RTCP header, never encrypted (RFC 3711 §3.4).
+const RTCP_HEADER: usize = 8;
+/// Bytes of the SRTCP index and its E bit.
+const RTCP_INDEX: usize = 4;
+const E_BIT: u32 = 1 << 31;
 
 /// The protection profiles offered, by their IANA names (RFC 5764 §4.1.2, RFC 7714 §14.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,10 +66,10 @@ impl SrtpProfile {
 /// Master key and salt of one direction. It has no `Debug` that shows them.
 #[derive(Clone)]
 pub struct MasterKey {
-    pub(crate) key: [u8; 32],
-    pub(crate) salt: [u8; 14],
-    pub(crate) key_len: u8,
-    pub(crate) salt_len: u8,
+    key: [u8; 32],
+    salt: [u8; 14],
+    key_len: usize,
+    salt_len: usize,
 }
 
 impl MasterKey {
@@ -60,12 +81,25 @@ impl MasterKey {
         let mut master = MasterKey {
             key: [0; 32],
             salt: [0; 14],
-            key_len: key.len() as u8,
-            salt_len: salt.len() as u8,
+            key_len: key.len(),
+            salt_len: salt.len(),
         };
         master.key.get_mut(..key.len())?.copy_from_slice(key);
         master.salt.get_mut(..salt.len())?.copy_from_slice(salt);
         Some(master)
+    }
+
+    fn key(&self) -> &[u8] {
+        &self.key[..self.key_len]
+    }
+
+    /// The salt, padded with zeroes on the right to the 112 bits AES-CM wants (RFC 7714 §11).
+    fn salt(&self) -> &[u8; 14] {
+        &self.salt
+    }
+
+    fn fits(&self, profile: SrtpProfile) -> bool {
+        self.key_len == profile.key_len() && self.salt_len == profile.salt_len()
     }
 }
 
@@ -109,3 +143,274 @@ impl SrtpKeys {
         })
     }
 }
+
+/// Why a packet could not be sealed. Nothing of it may be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SealError {
+    /// This (SSRC, index) was sealed before, or is too old to know. Sealing it again would be fatal
+    /// under GCM, so a packet is repeated only by sending the same ciphertext.
+    Repeated,
+    /// No room for the tag, or lengths that make no sense.
+    Room,
+    /// The sequence number in the packet is not the end of the index.
+    Sequence,
+    /// More SSRCs than a context keeps, or the key has sealed all it may.
+    Exhausted,
+}
+
+/// Why a packet was not opened. Its bytes may have been overwritten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpenError {
+    /// Seen before, or older than the window.
+    Replayed,
+    /// Not from the peer, or damaged.
+    Forged,
+    /// Too short to be what it says.
+    Malformed,
+    /// More SSRCs than a context keeps.
+    Exhausted,
+}
+
+/// The session keys of one direction of RTP or of RTCP.
+enum Cipher {
+    Gcm(gcm::Cipher),
+    Cm(Box<cm::Cipher>),
+}
+
+impl Cipher {
+    /// `None` when the lengths of the key are not those of the profile.
+    fn pair(profile: SrtpProfile, master: &MasterKey) -> Option<(Cipher, Cipher)> {
+        if !master.fits(profile) {
+            return None;
+        }
+        let rtp = kdf::derive(master, kdf::Use::Rtp)?;
+        let rtcp = kdf::derive(master, kdf::Use::Rtcp)?;
+        Some(match profile {
+            SrtpProfile::AeadAes128Gcm | SrtpProfile::AeadAes256Gcm => (
+                Cipher::Gcm(gcm::Cipher::new(&rtp)?),
+                Cipher::Gcm(gcm::Cipher::new(&rtcp)?),
+            ),
+            SrtpProfile::Aes128CmHmacSha1_80 => (
+                Cipher::Cm(Box::new(cm::Cipher::new(&rtp)?)),
+                Cipher::Cm(Box::new(cm::Cipher::new(&rtcp)?)),
+            ),
+        })
+    }
+
+    fn tag_len(&self) -> usize {
+        match self {
+            Cipher::Gcm(_) => gcm::TAG_LEN,
+            Cipher::Cm(_) => cm::TAG_LEN,
+        }
+    }
+}
+
+/// Protects what we send.
+pub struct Sealer {
+    rtp: Cipher,
+    rtcp: Cipher,
+    sent: HashMap<u32, Window, RandomState>,
+    rtcp_index: u32,
+}
+
+impl Sealer {
+    /// `None` when the lengths of `master` are not those of `profile`. `hasher`: SSRCs are hashed
+    /// with it; seeded at random, since a peer may have chosen them.
+    pub fn new(profile: SrtpProfile, master: &MasterKey, hasher: RandomState) -> Option<Self> {
+        let (rtp, rtcp) = Cipher::pair(profile, master)?;
+        Some(Sealer {
+            rtp,
+            rtcp,
+            sent: HashMap::with_hasher(hasher),
+            rtcp_index: 0,
+        })
+    }
+
+    /// Bytes an RTP packet grows by.
+    pub fn rtp_overhead(&self) -> usize {
+        self.rtp.tag_len()
+    }
+
+    /// Bytes an RTCP compound grows by.
+    pub fn rtcp_overhead(&self) -> usize {
+        self.rtcp.tag_len() + RTCP_INDEX
+    }
+
+    /// Makes room for one more SSRC, so that sealing it later allocates nothing.
+    pub fn expect(&mut self, ssrc: u32) {
+        if self.sent.len() < MAX_STREAMS {
+            self.sent.entry(ssrc).or_default();
+        }
+    }
+
+    /// Seals the first `len` bytes of `buf`, of which `header_len` stay readable, in place.
+    ///
+    /// index: the sequence number as 48 bits, roll-over counter first; its low end stands in the
+    /// header. Packets may come out of order within 1024, each index once.
+    /// Returns the bytes to send.
+    pub fn seal_rtp(
+        &mut self,
+        buf: &mut [u8],
+        header_len: usize,
+        len: usize,
+        ssrc: u32,
+        index: u64,
+    ) -> Result<usize, SealError> {
+        let end = len + self.rtp.tag_len();
+        let packet = buf.get_mut(..end).ok_or(SealError::Room)?;
+        if header_len < 12 || header_len > len {
+            return Err(SealError::Room);
+        }
+        if packet[2..4] != (index as u16).to_be_bytes() || packet[8..12] != ssrc.to_be_bytes() {
+            return Err(SealError::Sequence);
+        }
+        if index >> 48 != 0 {
+            return Err(SealError::Exhausted);
+        }
+        if self.sent.len() >= MAX_STREAMS && !self.sent.contains_key(&ssrc) {
+            return Err(SealError::Exhausted);
+        }
+        let window = self.sent.entry(ssrc).or_default();
+        if !window.is_fresh(index) {
+            return Err(SealError::Repeated);
+        }
+        // Marked before the cipher runs: whatever happens then, this index is spent.
+        window.mark(index);
+
+        match &self.rtp {
+            Cipher::Gcm(cipher) => cipher.seal_rtp(packet, header_len, len, ssrc, index),
+            Cipher::Cm(cipher) => cipher.seal_rtp(packet, header_len, len, ssrc, index),
+        }
+        .ok_or(SealError::Room)?;
+        Ok(end)
+    }
+
+    /// Seals the RTCP compound in the first `len` bytes of `buf`. Returns the bytes to send.
+    pub fn seal_rtcp(&mut self, buf: &mut [u8], len: usize) -> Result<usize, SealError> {
+        let end = len + self.rtcp_overhead();
+        let packet = buf.get_mut(..end).ok_or(SealError::Room)?;
+        if len < RTCP_HEADER {
+            return Err(SealError::Room);
+        }
+        if self.rtcp_index & E_BIT != 0 {
+            return Err(SealError::Exhausted);
+        }
+        let index = self.rtcp_index;
+        self.rtcp_index += 1;
+
+        match &self.rtcp {
+            Cipher::Gcm(cipher) => cipher.seal_rtcp(packet, len, index),
+            Cipher::Cm(cipher) => cipher.seal_rtcp(packet, len, index),
+        }
+        .ok_or(SealError::Room)?;
+        Ok(end)
+    }
+}
+
+/// Opens what the peer sends.
+pub struct Opener {
+    rtp: Cipher,
+    rtcp: Cipher,
+    received: HashMap<u32, Window, RandomState>,
+    rtcp_received: HashMap<u32, Window, RandomState>,
+}
+
+impl Opener {
+    /// As [`Sealer::new`].
+    pub fn new(profile: SrtpProfile, master: &MasterKey, hasher: RandomState) -> Option<Self> {
+        let (rtp, rtcp) = Cipher::pair(profile, master)?;
+        Some(Opener {
+            rtp,
+            rtcp,
+            received: HashMap::with_hasher(hasher.clone()),
+            rtcp_received: HashMap::with_hasher(hasher),
+        })
+    }
+
+    /// Opens an SRTP packet in place.
+    ///
+    /// header_len: bytes up to the payload, extension included; ssrc, seq: as read from the header.
+    /// Returns the length without the tag, and the sequence number as 48 bits.
+    pub fn open_rtp(
+        &mut self,
+        packet: &mut [u8],
+        header_len: usize,
+        ssrc: u32,
+        seq: u16,
+    ) -> Result<(usize, u64), OpenError> {
+        let len = packet
+            .len()
+            .checked_sub(self.rtp.tag_len())
+            .filter(|len| *len >= header_len && header_len >= 12)
+            .ok_or(OpenError::Malformed)?;
+        let is_full = self.received.len() >= MAX_STREAMS;
+        let window = self.received.get_mut(&ssrc);
+        let index = match &window {
+            Some(window) => window.estimate(seq),
+            None => u64::from(seq),
+        };
+        if window.as_ref().is_some_and(|w| !w.is_fresh(index)) {
+            return Err(OpenError::Replayed);
+        }
+
+        match &self.rtp {
+            Cipher::Gcm(cipher) => cipher.open_rtp(packet, header_len, ssrc, index),
+            Cipher::Cm(cipher) => cipher.open_rtp(packet, header_len, ssrc, index),
+        }
+        .ok_or(OpenError::Forged)?;
+
+        match window {
+            Some(window) => window.mark(index),
+            None if is_full => return Err(OpenError::Exhausted),
+            None => self.received.entry(ssrc).or_default().mark(index),
+        }
+        Ok((len, index))
+    }
+
+    /// Opens an SRTCP compound in place. Returns its length without index and tag.
+    pub fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, OpenError> {
+        let overhead = self.rtcp.tag_len() + RTCP_INDEX;
+        let len = packet
+            .len()
+            .checked_sub(overhead)
+            .filter(|len| *len >= RTCP_HEADER)
+            .ok_or(OpenError::Malformed)?;
+        let index_at = match &self.rtcp {
+            // RFC 7714 §9.2: the index comes last; RFC 3711 §3.4: the tag does.
+            Cipher::Gcm(_) => packet.len() - RTCP_INDEX,
+            Cipher::Cm(_) => len,
+        };
+        let word = be32(packet, index_at).ok_or(OpenError::Malformed)?;
+        let ssrc = be32(packet, 4).ok_or(OpenError::Malformed)?;
+        let index = u64::from(word & !E_BIT);
+        if self
+            .rtcp_received
+            .get(&ssrc)
+            .is_some_and(|w| !w.is_fresh(index))
+        {
+            return Err(OpenError::Replayed);
+        }
+
+        match &self.rtcp {
+            Cipher::Gcm(cipher) => cipher.open_rtcp(packet, len, word),
+            Cipher::Cm(cipher) => cipher.open_rtcp(packet, len, word),
+        }
+        .ok_or(OpenError::Forged)?;
+
+        if self.rtcp_received.len() >= MAX_STREAMS && !self.rtcp_received.contains_key(&ssrc) {
+            return Err(OpenError::Exhausted);
+        }
+        self.rtcp_received.entry(ssrc).or_default().mark(index);
+        Ok(len)
+    }
+}
+
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes
+        .get(at..at + 4)
+        .and_then(|b| b.try_into().ok())
+        .map(u32::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests;
