@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod codec;
 pub mod command;
 pub mod config;
 mod data;
@@ -15,9 +16,12 @@ pub mod event;
 pub mod media;
 mod net;
 mod port;
+pub mod rtcp;
+pub mod rtp;
 mod shard;
 pub mod spec;
 pub mod srtp;
+mod wire;
 
 pub use data::Channel;
 pub use engine::{Engine, Transport};

@@ -5,7 +5,8 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 
 use super::kdf::{self, SessionKeys};
-use super::{E_BIT, RTCP_HEADER, RTCP_INDEX, be32};
+use super::{E_BIT, RTCP_HEADER, RTCP_INDEX};
+use crate::wire::be32;
 
 pub(super) const TAG_LEN: usize = 10;
 

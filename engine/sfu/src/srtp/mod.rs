@@ -13,6 +13,7 @@ use std::fmt;
 
 use ahash::RandomState;
 
+use crate::wire::be32;
 use window::Window;
 
 /// SSRCs one context keeps state for; a peer that goes beyond is not answered with memory.
@@ -403,13 +404,6 @@ impl Opener {
         self.rtcp_received.entry(ssrc).or_default().mark(index);
         Ok(len)
     }
-}
-
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..at + 4)
-        .and_then(|b| b.try_into().ok())
-        .map(u32::from_be_bytes)
 }
 
 #[cfg(test)]
