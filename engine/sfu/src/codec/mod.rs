@@ -53,7 +53,7 @@ impl Codec {
             Codec::Vp9 => vp9::starts_keyframe(payload),
             Codec::H264 => h264::starts_keyframe(payload),
             Codec::Av1 => av1::starts_keyframe(payload),
-            Codec::Opaque => false,
+            Codec::Opaque => None,
         }
         .unwrap_or(false)
     }

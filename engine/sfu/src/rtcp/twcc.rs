@@ -63,9 +63,7 @@ impl Arrivals {
             }
             self.end = number + 1;
             self.start = self.start.max(self.end.saturating_sub(WINDOW));
-        } else if self.end - number > WINDOW {
-            return;
-        } else if self.get(number) != NOT_SEEN {
+        } else if self.end - number > WINDOW || self.get(number) != NOT_SEEN {
             return;
         }
         self.put(number, ticks);
