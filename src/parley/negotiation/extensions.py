@@ -1,11 +1,13 @@
-"""RTP header extensions: their URIs, and which of them are asked for in which direction."""
+"""RTP header extensions and RTCP feedback: their names, and which of them are asked for in which direction."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from parley.engine.specs import Flow, Kind
+from parley.negotiation.sdp import Codec, Extension
 
 MID: Final = "urn:ietf:params:rtp-hdrext:sdes:mid"
 RID: Final = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
@@ -48,3 +50,112 @@ DEFAULT_EXTENSIONS: Final = (
     ExtensionPref(DEPENDENCY_DESCRIPTOR, kinds=_VIDEO, only_for=("AV1", "VP9")),
 )
 """What a forwarding server asks publishers for, and offers subscribers, while estimation toward them rests on REMB."""
+
+
+def asked_for(
+    prefs: Iterable[ExtensionPref], kind: Kind, flows: Sequence[Flow], codecs: Sequence[Codec]
+) -> list[ExtensionPref]:
+    """Those that suit a section of this kind, with these flows of the server's and these codecs, in order."""
+    first = codecs[0].name if codecs else ""
+    return [
+        pref
+        for pref in prefs
+        if kind in pref.kinds
+        and any(flow in pref.flows for flow in flows)
+        and (not pref.only_for or first in pref.only_for)
+    ]
+
+
+def agreed(
+    offered: Iterable[Extension], wanted: Iterable[ExtensionPref], taken: Mapping[int, str]
+) -> tuple[Extension, ...]:
+    """What an answer accepts of the offered extensions, with the peer's ids.
+
+    taken: what ids mean elsewhere in the bundle; another meaning is passed over (RFC 8285 §6, RFC 8843 §9.2).
+    """
+    uris = {pref.uri for pref in wanted}
+    accepted: dict[str, Extension] = {}
+    for extension in offered:
+        number, uri = extension.id, extension.uri
+        if uri not in uris or uri in accepted or extension.direction == "inactive":
+            continue
+        if 1 <= number <= 255 and taken.get(number, uri) == uri:
+            accepted[uri] = Extension(number, uri)
+    return tuple(accepted.values())
+
+
+def numbered(wanted: Iterable[ExtensionPref], ids: dict[str, int], allow_mixed: bool) -> tuple[Extension, ...]:
+    """What an offer states for these extensions. One without an id gets a free one, which is entered in `ids`.
+
+    allow_mixed: whether ids above 14, which need the two-byte form, may be given out; what finds no id is left out.
+    """
+    offered = []
+    for pref in wanted:
+        if pref.uri not in ids:
+            used = set(ids.values())
+            # RFC 8285 §4.2: 15 is reserved in the one-byte form.
+            most = 255 if allow_mixed else 14
+            free = next((number for number in range(1, most + 1) if number != 15 and number not in used), None)
+            if free is None:
+                continue
+            ids[pref.uri] = free
+        offered.append(Extension(ids[pref.uri], pref.uri))
+    return tuple(offered)
+
+
+NACK: Final = "nack"
+PLI: Final = "nack pli"
+FIR: Final = "ccm fir"
+REMB: Final = "goog-remb"
+TWCC: Final = "transport-cc"
+
+
+def with_feedback(
+    codecs: Sequence[Codec],
+    kind: Kind,
+    flows: Sequence[Flow],
+    extensions: Iterable[Extension],
+    prefs: Iterable[ExtensionPref],
+    offered: Sequence[Codec] | None,
+) -> tuple[Codec, ...]:
+    """The codecs with their rtcp-fb lines.
+
+    offered: the peer's, whose feedback an answer may only narrow (RFC 4585 §4.2); None in an offer. Opus carries `nack`
+    whether it was offered or not, except beside RED: Chromium never offers it and honours it.
+    """
+    estimators = _estimators(kind, flows, extensions, prefs)
+    by_pt = {codec.pt: codec.feedback for codec in offered} if offered is not None else None
+    beside_red = any(codec.name == "red" for codec in codecs)
+    result = []
+    for codec in codecs:
+        if codec.name in ("rtx", "red"):
+            result.append(codec)
+            continue
+        wanted = list(estimators)
+        if kind is Kind.VIDEO:
+            wanted += (FIR, NACK, PLI)
+        if by_pt is not None:
+            theirs = by_pt.get(codec.pt, ())
+            if Flow.RECV in flows and REMB in theirs and not (TWCC in wanted and TWCC in theirs):
+                # A publisher without transport-wide feedback still needs to hear what may be sent.
+                wanted.insert(0, REMB)
+            wanted = [line for line in wanted if line in theirs]
+        if codec.name == "opus" and not beside_red:
+            wanted.append(NACK)
+        result.append(codec._replace(feedback=tuple(dict.fromkeys(wanted))))
+    return tuple(result)
+
+
+def _estimators(
+    kind: Kind, flows: Sequence[Flow], extensions: Iterable[Extension], prefs: Iterable[ExtensionPref]
+) -> list[str]:
+    """Feedback for bandwidth estimation: each needs its extension, in a direction where it is asked for."""
+    here = {extension.uri for extension in extensions}
+    asked = {(pref.uri, flow) for pref in prefs if kind in pref.kinds for flow in pref.flows if flow in flows}
+    lines = []
+    if (ABS_SEND_TIME, Flow.SEND) in asked:
+        # Also without the extension: an older receiver then estimates from RTP timestamps.
+        lines.append(REMB)
+    if TRANSPORT_CC in here and any((TRANSPORT_CC, flow) in asked for flow in flows):
+        lines.append(TWCC)
+    return lines

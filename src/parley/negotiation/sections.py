@@ -1,0 +1,470 @@
+"""One section at a time: what we write of it, and what an agreed one means to the engine. Plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from parley.engine.specs import (
+    DataSpec,
+    Estimator,
+    ExtensionSpec,
+    Flow,
+    Kind,
+    Mid,
+    RecvSpec,
+    SendSpec,
+    Setup,
+    SsrcGroup,
+    TransportParams,
+)
+from parley.negotiation import codecs as codec_rules
+from parley.negotiation import extensions as extension_rules
+from parley.negotiation.codecs import CodecPref, Identity
+from parley.negotiation.errors import SectionRefused
+from parley.negotiation.sdp import Codec, Direction, Extension, Msid, Rid, Section, Simulcast, Ssrc, read_msid
+from parley.negotiation.values import Caps, MLinePlan, RemoteSection
+
+RTP_PROTOS: Final = frozenset(("UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF"))
+SCTP_PROTOS: Final = frozenset(("UDP/DTLS/SCTP", "TCP/DTLS/SCTP", "DTLS/SCTP"))
+MAX_SSRCS: Final = 64
+"""Sources read of one section; a peer with more has its first."""
+MAX_RIDS: Final = 16
+
+_KINDS: Final = {"audio": Kind.AUDIO, "video": Kind.VIDEO}
+_ANY_SIZE: Final = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the server sends with in one section, for the life of its mid."""
+
+    ssrc: int
+    rtx_ssrc: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dress:
+    """What every section of one description carries of our transport."""
+
+    transport: TransportParams
+    setup: Setup
+    cname: str
+    """For sections whose plan names none."""
+
+
+def kind_of(section: Section) -> Kind:
+    """AUDIO or VIDEO; whatever else there is, is DATA."""
+    return _KINDS.get(section.media, Kind.DATA)
+
+
+def flows_of(direction: Direction) -> tuple[Flow, ...]:
+    """The server's flows, direction being as it sees it."""
+    flows = ((Flow.RECV, direction.receives), (Flow.SEND, direction.sends))
+    return tuple(flow for flow, has in flows if has)
+
+
+# What the peer wrote.
+
+
+def unusable(section: Section, caps: Caps, has_fingerprint: bool) -> str | None:
+    """Why a live offered section can only be refused, whatever was planned for it; None: it need not be."""
+    if kind_of(section) is Kind.DATA:
+        return _unusable_data(section, caps)
+    if section.proto not in RTP_PROTOS or (section.proto == "RTP/SAVPF" and not has_fingerprint):
+        return "its transport protocol is not DTLS-SRTP"
+    if not section.rtcp_mux:
+        return "it does not multiplex RTCP"
+    if not codec_rules.common(section.codecs, caps.codecs, (), {}, {}):
+        return "it has no codec in common with us"
+    return None
+
+
+def _unusable_data(section: Section, caps: Caps) -> str | None:
+    if section.media != "application":
+        return "its media type is unknown"
+    if section.proto not in SCTP_PROTOS:
+        return "its transport protocol is not SCTP over DTLS"
+    if section.proto != "DTLS/SCTP" and section.formats[0] != "webrtc-datachannel":
+        return "its SCTP association is not for data channels"
+    if section.sctp_port == 0:
+        return "its SCTP port is 0"
+    if caps.max_message_size is None:
+        return "data channels are not wanted here"
+    return None
+
+
+def remote_section(index: int, mid: Mid, section: Section) -> RemoteSection:
+    """What the peer offered, without how it changed and whether it can be used."""
+    kind = kind_of(section)
+    if kind is Kind.DATA:
+        return RemoteSection(index, mid, kind, Direction.SENDRECV)
+    sent = sent_rids(section)
+    return RemoteSection(
+        index=index,
+        mid=mid,
+        kind=kind,
+        direction=section.direction,
+        codecs=codec_rules.specs(section.codecs),
+        extensions=_extension_specs(section.extensions),
+        rids=tuple(rid.removeprefix("~") for rid in sent),
+        paused_rids=tuple(rid[1:] for rid in sent if rid[0] == "~"),
+        msid=msid_of(section),
+        ssrcs=_ssrcs(section),
+        ssrc_groups=_ssrc_groups(section),
+    )
+
+
+def same_media(one: Section, other: Section) -> bool:
+    """Whether two descriptions of a section differ at most in what concerns the transport."""
+    return (
+        one.media == other.media
+        and one.mid == other.mid
+        and one.direction is other.direction
+        and one.is_stopped == other.is_stopped
+        and one.codecs == other.codecs
+        and one.extensions == other.extensions
+        and one.msids == other.msids
+        and one.rids == other.rids
+        and one.simulcast == other.simulcast
+        and one.ssrcs == other.ssrcs
+        and one.ssrc_groups == other.ssrc_groups
+        and one.sctp_port == other.sctp_port
+        and one.max_message_size == other.max_message_size
+    )
+
+
+def msid_of(section: Section) -> Msid | None:
+    """The first stream and track it names, the way of today before that of Plan B."""
+    return section.msids[0] if section.msids else _source_msid(section)
+
+
+def is_plan_b(section: Section) -> bool:
+    """Whether it names its track at its sources alone, as Plan B stacks do."""
+    return not section.msids and _source_msid(section) is not None
+
+
+def _source_msid(section: Section) -> Msid | None:
+    stated = (source.attribute("msid") for source in section.ssrcs)
+    return next((msid for text in stated if text and (msid := read_msid(text))), None)
+
+
+def sent_rids(section: Section) -> tuple[str, ...]:
+    """The simulcast streams it sends, the first of any alternatives, `~` before a paused one (RFC 8853 §5.3)."""
+    if section.simulcast is None:
+        return ()
+    declared = {rid.id for rid in section.rids if rid.direction == "send"}
+    first = (alternatives[0] for alternatives in section.simulcast.send)
+    # A dictionary drops repetitions and keeps the order.
+    return tuple(dict.fromkeys(rid for rid in first if rid.removeprefix("~") in declared))[:MAX_RIDS]
+
+
+def _ssrcs(section: Section) -> tuple[int, ...]:
+    return tuple(source.ssrc for source in section.ssrcs[:MAX_SSRCS])
+
+
+def _ssrc_groups(section: Section) -> tuple[SsrcGroup, ...]:
+    known = set(_ssrcs(section))
+    return tuple(
+        group
+        for group in section.ssrc_groups[:MAX_SSRCS]
+        if group.semantics in ("FID", "SIM") and known.issuperset(group.ssrcs)
+    )
+
+
+def _extension_specs(extensions: Sequence[Extension]) -> tuple[ExtensionSpec, ...]:
+    return tuple(ExtensionSpec(uri=e.uri, id=e.id) for e in extensions if 1 <= e.id <= 255)
+
+
+# What we write.
+
+
+def refusal(section: Section) -> Section:
+    """The answer to a section that is refused or stopped (RFC 3264 §6)."""
+    return Section(section.media, 0, section.proto, section.formats[:1], mid=section.mid, direction=Direction.INACTIVE)
+
+
+def answer_rtp(
+    offered: Section,
+    plan: MLinePlan,
+    direction: Direction,
+    caps: Caps,
+    sources: Sources | None,
+    dress: Dress,
+    numbers: Mapping[int, Identity],
+    ids: Mapping[int, str],
+) -> Section | None:
+    """Our side of an offered audio or video section; None: no codec that was planned is among those offered.
+
+    direction: as the server sees it, already within what was offered. numbers, ids: what payload types and extension
+    ids mean in the sections before it.
+    """
+    kind = plan.kind
+    accepted = codec_rules.common(offered.codecs, caps.codecs, plan.codecs, _additions(plan), numbers)
+    if not accepted:
+        return None
+    flows = flows_of(direction) or ((Flow.SEND,) if sources is not None else (Flow.RECV,))
+    wanted = extension_rules.asked_for(caps.extensions, kind, flows, accepted)
+    extensions = extension_rules.agreed(offered.extensions, wanted, ids)
+    accepted = extension_rules.with_feedback(accepted, kind, flows, extensions, caps.extensions, offered.codecs)
+    rids = tuple(rid.removeprefix("~") for rid in sent_rids(offered)) if direction.receives else ()
+    return _rtp_section(
+        offered.media,
+        offered.proto,
+        offered.mid,
+        plan,
+        direction,
+        accepted,
+        extensions,
+        rids,
+        sources,
+        caps,
+        dress,
+        allow_mixed=caps.extmap_allow_mixed and offered.extmap_allow_mixed,
+        rtcp_rsize=offered.rtcp_rsize,
+    )
+
+
+def offer_rtp(
+    plan: MLinePlan,
+    mid: Mid,
+    before: Section | None,
+    caps: Caps,
+    sources: Sources | None,
+    dress: Dress,
+    numbers: dict[int, Identity],
+    ids: dict[str, int],
+    keep_codecs: bool,
+) -> Section:
+    """An audio or video section of an offer. Raises SectionRefused.
+
+    before: what we last wrote of the section; its simulcast streams are asked for again, and its codecs too where
+    `keep_codecs` says that the plan has not changed them. numbers, ids: what payload types and URIs already have in
+    this connection; new ones are entered.
+    """
+    kind = plan.kind
+    direction = plan.direction
+    if keep_codecs and before is not None:
+        offered = before.codecs
+    else:
+        offered = _offered_codecs(plan, mid, caps, numbers)
+    flows = flows_of(direction) or ((Flow.SEND,) if sources is not None else (Flow.RECV,))
+    wanted = extension_rules.asked_for(caps.extensions, kind, flows, offered)
+    extensions = extension_rules.numbered(wanted, ids, caps.extmap_allow_mixed)
+    offered = extension_rules.with_feedback(offered, kind, flows, extensions, caps.extensions, None)
+    rids = tuple(rid.id for rid in before.rids) if before is not None and direction.receives else ()
+    return _rtp_section(
+        kind.value,
+        "UDP/TLS/RTP/SAVPF",
+        mid,
+        plan,
+        direction,
+        offered,
+        extensions,
+        rids,
+        sources,
+        caps,
+        dress,
+        allow_mixed=caps.extmap_allow_mixed,
+        rtcp_rsize=True,
+    )
+
+
+def _offered_codecs(plan: MLinePlan, mid: Mid, caps: Caps, numbers: dict[int, Identity]) -> tuple[Codec, ...]:
+    allowed = [pref for pref in caps.codecs if pref.kind is plan.kind]
+    known = {pref.identity for pref in allowed}
+    names = {pref.name for pref in allowed}
+    wanted: Sequence[CodecPref] = allowed
+    if plan.codecs:
+        wanted = [pref for pref in plan.codecs if pref.name in names and (pref.name == "red" or pref.identity in known)]
+    rtx = any(pref.name == "rtx" for pref in allowed)
+    reserved = frozenset(pref.payload_type for pref in caps.codecs if pref.payload_type is not None)
+    offered = codec_rules.numbered(wanted, rtx, _additions(plan), numbers, reserved)
+    if not offered:
+        raise SectionRefused(mid, "none of the planned codecs may be used, or no payload type is free")
+    return offered
+
+
+def _rtp_section(
+    media: str,
+    proto: str,
+    mid: str | None,
+    plan: MLinePlan,
+    direction: Direction,
+    codecs: tuple[Codec, ...],
+    extensions: tuple[Extension, ...],
+    rids: tuple[str, ...],
+    sources: Sources | None,
+    caps: Caps,
+    dress: Dress,
+    *,
+    allow_mixed: bool,
+    rtcp_rsize: bool,
+) -> Section:
+    sends = direction.sends and sources is not None
+    ssrcs, groups = _source_lines(plan, sources, codecs, dress.cname) if sends and caps.ssrc_lines else ((), ())
+    bandwidth: tuple[tuple[str, int], ...] = ()
+    if plan.max_bps is not None:
+        bandwidth = (("AS", -(-plan.max_bps // 1000)), ("TIAS", plan.max_bps))
+    return Section(
+        media=media,
+        port=9,
+        proto=proto,
+        formats=tuple(str(codec.pt) for codec in codecs),
+        mid=mid,
+        direction=direction,
+        bandwidth=bandwidth,
+        ufrag=dress.transport.ufrag,
+        pwd=dress.transport.pwd,
+        fingerprints=(dress.transport.fingerprint,),
+        setup=dress.setup,
+        extmap_allow_mixed=allow_mixed,
+        extensions=extensions,
+        msids=(plan.msid,) if direction.sends and plan.msid is not None else (),
+        rtcp_mux=True,
+        rtcp_rsize=rtcp_rsize,
+        codecs=codecs,
+        rids=tuple(Rid(rid, "recv") for rid in rids),
+        simulcast=Simulcast(recv=tuple((rid,) for rid in rids)) if rids else None,
+        ssrc_groups=groups,
+        ssrcs=ssrcs,
+    )
+
+
+def data_section(
+    mid: str | None, proto: str, formats: tuple[str, ...], sctp_port: int, caps: Caps, dress: Dress
+) -> Section:
+    """Our side of a data section (RFC 8841)."""
+    return Section(
+        media="application",
+        port=9,
+        proto=proto,
+        formats=formats,
+        mid=mid,
+        ufrag=dress.transport.ufrag,
+        pwd=dress.transport.pwd,
+        fingerprints=(dress.transport.fingerprint,),
+        setup=dress.setup,
+        sctp_port=sctp_port,
+        sctp_streams=1024 if proto == "DTLS/SCTP" else None,
+        max_message_size=caps.max_message_size,
+    )
+
+
+def _source_lines(
+    plan: MLinePlan, sources: Sources | None, codecs: Sequence[Codec], cname: str
+) -> tuple[tuple[Ssrc, ...], tuple[SsrcGroup, ...]]:
+    assert sources is not None
+    attributes = [f"cname:{plan.cname or cname}"]
+    if plan.legacy_ids and plan.msid is not None:
+        attributes.append(f"msid:{plan.msid}")
+    ssrcs = [Ssrc(sources.ssrc, tuple(attributes))]
+    if not any(codec.name == "rtx" for codec in codecs):
+        return tuple(ssrcs), ()
+    ssrcs.append(Ssrc(sources.rtx_ssrc, tuple(attributes)))
+    return tuple(ssrcs), (SsrcGroup("FID", (sources.ssrc, sources.rtx_ssrc)),)
+
+
+def _additions(plan: MLinePlan) -> dict[str, str]:
+    additions: dict[str, str] = {}
+    for name, fmtp in plan.fmtp:
+        name = codec_rules.canonical(name)
+        additions[name] = f"{additions[name]};{fmtp}" if name in additions else fmtp
+    return additions
+
+
+# What it means to the engine.
+
+
+def recv_spec(mid: Mid, local: Section, remote: Section | None) -> RecvSpec:
+    """What the server receives on an agreed section, or on one it has offered (`remote` is then what was before)."""
+    main = codec_rules.specs(local.codecs)
+    lines = {line for codec in local.codecs for line in codec.feedback}
+    return RecvSpec(
+        mid=mid,
+        kind=kind_of(local),
+        codecs=main,
+        extensions=_extension_specs(local.extensions),
+        ssrcs=_ssrcs(remote) if remote is not None else (),
+        ssrc_groups=_ssrc_groups(remote) if remote is not None else (),
+        rids=tuple(rid.id for rid in local.rids),
+        nack=extension_rules.NACK in lines,
+        twcc=extension_rules.TWCC in lines,
+        remb=extension_rules.REMB in lines,
+    )
+
+
+def send_spec(mid: Mid, agreed: Section, plan: MLinePlan, sources: Sources, cname: str) -> SendSpec:
+    """What the server sends on an agreed section."""
+    main = codec_rules.specs(agreed.codecs)
+    lines = {line for codec in agreed.codecs for line in codec.feedback}
+    estimator = Estimator.NONE
+    if extension_rules.REMB in lines:
+        estimator = Estimator.REMB
+    elif extension_rules.TWCC in lines:
+        estimator = Estimator.TWCC
+    return SendSpec(
+        mid=mid,
+        kind=kind_of(agreed),
+        ssrc=sources.ssrc,
+        codecs=main,
+        rtx_ssrc=sources.rtx_ssrc if any(codec.rtx_pt is not None for codec in main) else None,
+        extensions=_extension_specs(agreed.extensions),
+        cname=plan.cname or cname,
+        nack=extension_rules.NACK in lines,
+        estimator=estimator,
+    )
+
+
+def data_spec(remote: Section) -> DataSpec:
+    """What the peer said of its SCTP endpoint; RFC 8841 §6 has the default of the message size."""
+    size = 65_536 if remote.max_message_size is None else min(remote.max_message_size, _ANY_SIZE)
+    return DataSpec(port=remote.sctp_port or 5000, max_message_size=size, streams=remote.sctp_streams or 1024)
+
+
+def agreement(local: Section, remote: Section) -> tuple[Section, Section] | None:
+    """Our offered section narrowed to what its answer accepted: as the peer sends, and as it wants to be sent to.
+
+    The first has our payload types and the second the answer's, which RFC 3264 §6.1 lets differ. None: the answer
+    accepts no codec.
+    """
+    with_ours, with_theirs = _accepted(local, remote)
+    if not codec_rules.specs(with_ours):
+        return None
+    theirs = {(extension.uri, extension.id) for extension in remote.extensions}
+    extensions = tuple(e for e in local.extensions if (e.uri, e.id) in theirs)
+    sent = {rid.removeprefix("~") for rid in sent_rids(remote)}
+    rids = tuple(rid for rid in local.rids if rid.id in sent)
+    received = replace(local, codecs=with_ours, extensions=extensions, rids=rids)
+    return received, replace(local, codecs=with_theirs, extensions=extensions)
+
+
+def _accepted(local: Section, remote: Section) -> tuple[tuple[Codec, ...], tuple[Codec, ...]]:
+    """The codecs of our offer that an answer accepts, in the answer's order: with our numbers, and with the answer's.
+
+    Feedback is what both state, but for the `nack` of Opus, which counts as accepted when offered.
+    """
+    ours = {_agreed_identity(codec): codec for codec in reversed(local.codecs)}
+    with_ours, with_theirs = [], []
+    for codec in remote.codecs:
+        offered = _find(ours, codec, local.codecs)
+        if offered is None:
+            continue
+        feedback = tuple(line for line in offered.feedback if line in codec.feedback or offered.name == "opus")
+        with_ours.append(offered._replace(feedback=feedback))
+        with_theirs.append(codec._replace(name=offered.name, feedback=feedback))
+    return tuple(with_ours), tuple(with_theirs)
+
+
+def _agreed_identity(codec: Codec) -> Identity:
+    # The number a repetition or a redundancy points at is the other side's business.
+    return (codec.name.lower(),) if codec.name.lower() == "red" else codec_rules.identity_of(codec)
+
+
+def _find(ours: Mapping[Identity, Codec], codec: Codec, offered: Sequence[Codec]) -> Codec | None:
+    same_number = next((one for one in offered if one.pt == codec.pt), None)
+    what = _agreed_identity(codec)
+    if same_number is not None and _agreed_identity(same_number) == what:
+        return same_number
+    return ours.get(what)
