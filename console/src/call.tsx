@@ -42,6 +42,7 @@ export function Call({ store, actions }: { store: Store<CallView>; actions: Call
       </header>
       <main class="stage">
         <Stage view={view} actions={actions} />
+        {view.state === 'reconnecting' && <p class="banner">The server stopped answering. Trying to get back in…</p>}
         {view.muffled && (
           <button type="button" class="button unmuffle" onClick={actions.listen}>
             The browser holds the sound back. Let it play
@@ -124,14 +125,23 @@ function Grid({ children }: { children: preact.JSX.Element[] }) {
   useLayoutEffect(() => {
     const element = box.current
     if (!element) return
-    const watch = new ResizeObserver(() => setSize({ width: element.clientWidth, height: element.clientHeight }))
+    const measure = () => {
+      const { width, height } = element.getBoundingClientRect()
+      setSize({ width: Math.floor(width), height: Math.floor(height) })
+    }
+    measure()
+    const watch = new ResizeObserver(measure)
     watch.observe(element)
-    setSize({ width: element.clientWidth, height: element.clientHeight })
     return () => watch.disconnect()
   }, [])
-  const { width, height } = fit(children.length, size.width, size.height, GAP)
+  const { width, height, overflows } = fit(children.length, size.width, size.height, GAP)
   return (
-    <div ref={box} class="grid" style={{ '--tile-width': `${width}px`, '--tile-height': `${height}px`, '--gap': `${GAP}px` }}>
+    <div
+      ref={box}
+      class="grid"
+      data-overflows={overflows}
+      style={{ '--tile-width': `${width}px`, '--tile-height': `${height}px`, '--gap': `${GAP}px` }}
+    >
       {children}
     </div>
   )
