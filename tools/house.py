@@ -44,6 +44,7 @@ def main() -> int:
         "arguments", nargs="*", help="passed on to parley serve"
     )
     commands.add_parser("build", help="build what changed, start nothing")
+    commands.add_parser("pin", help="write the versions in .venv to tools/pins.txt")
     commands.add_parser("test", help="everything: lint, types, imports, Rust, Python, browsers")
     commands.add_parser("check", help="lint, types and unit tests")
     commands.add_parser("ci", help="test, then a short run of every fuzz target")
@@ -76,6 +77,19 @@ def build(asked: argparse.Namespace, rest: list[str]) -> int:
     ]
     if did:
         say(f"built {', '.join(did)} in {time.monotonic() - began:.0f} s")
+    return 0
+
+
+def pin(asked: argparse.Namespace, rest: list[str]) -> int:
+    """Take the newest versions that pyproject.toml allows, and write them down."""
+    project = pyproject()["project"]
+    extras = [name for names in project["optional-dependencies"].values() for name in names]
+    wanted = [*project["dependencies"], *pyproject()["build-system"]["requires"], *extras, NODE_FROM_PYPI]
+    venv()
+    pip("install", "--upgrade", "--upgrade-strategy", "eager", *wanted)
+    freeze = [BIN / "python", "-m", "pip", "freeze", "--exclude-editable", "--exclude", "parley"]
+    frozen = subprocess.run(freeze, capture_output=True, text=True, check=True, env=environment()).stdout
+    PINS.write_text("".join(sorted((line + "\n" for line in frozen.splitlines()), key=str.lower)))
     return 0
 
 
@@ -114,6 +128,7 @@ def fuzz(asked: argparse.Namespace, rest: list[str]) -> int:
 _COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "serve": serve,
     "build": build,
+    "pin": pin,
     "test": test,
     "check": check,
     "ci": ci,
