@@ -1,15 +1,15 @@
 """What /metrics shows."""
 
-from parley.metrics import Census, Metrics
+from parley.metrics import Metrics
 
 
 def test_a_scrape_reads_the_rooms_and_the_engine_anew():
-    rooms = [Census(rooms=1, participants=2)]
+    rooms = [{"rooms": 1, "participants": 2}]
     counters = {"packets_in": 5, "bytes_out": 900}
     metrics = Metrics(census=lambda: rooms[-1], counters=lambda: counters)
     assert "parley_participants 2.0" in metrics.render().decode()
 
-    rooms.append(Census(rooms=1, participants=3))
+    rooms.append({"rooms": 1, "participants": 3})
     counters["packets_in"] = 6
 
     text = metrics.render().decode()

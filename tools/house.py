@@ -215,7 +215,7 @@ def native() -> bool:
         return False
     prerequisites()
     say("compiling the engine; the first time takes minutes")
-    run([BIN / "maturin", "develop", "--release", "--locked", "--quiet"])
+    watch([BIN / "maturin", "develop", "--release", "--locked"], counting="Compiling ")
     stamp("engine", digest)
     return True
 
@@ -368,6 +368,28 @@ def run(
     if done.returncode != 0:
         said = f"\n{done.stdout}" if quietly else ""
         raise Failed(f"{Path(text[0]).name} {' '.join(text[1:3])} failed with status {done.returncode}{said}")
+
+
+def watch(command: "list[object]", *, counting: str) -> None:
+    """Run a long command, on a terminal with a count of lines that have a word. Raises Failed with all it said."""
+    running = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said: list[str] = []
+    for line in running.stdout or ():
+        said.append(line)
+        if counting in line and sys.stdout.isatty():
+            print(f"\r   {sum(counting in one for one in said)}: {line.strip()[:60]:<60}", end="", flush=True)
+    if sys.stdout.isatty():
+        print(f"\r{'':<70}\r", end="", flush=True)
+    if running.wait() != 0:
+        raise Failed(f"{Path(str(command[0])).name} failed with status {running.returncode}\n{''.join(said)}")
 
 
 def pip(*arguments: object) -> None:

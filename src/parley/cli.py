@@ -109,7 +109,7 @@ def serve(
     except ConfigError as error:
         _fail(str(error), status=2)
     try:
-        server.run(configuration)
+        server.run(configuration, dev=dev or dev_public)
     except server.StartError as error:
         _fail(str(error), status=1)
 

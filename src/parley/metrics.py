@@ -6,7 +6,6 @@ base units, `_total` for what only rises. Packets, bytes and drops are the engin
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,26 +16,21 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LAG_PERIOD_S = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Census:
-    """How many of each there are right now."""
-
-    rooms: int = 0
-    participants: int = 0
-    tracks: int = 0
-    subscriptions: int = 0
-    peers: int = 0
-
-
 class Metrics:
     """The instruments of one server. Each server has its own registry, so that tests can run several."""
 
     def __init__(
-        self, *, counters: Callable[[], Mapping[str, int]] | None = None, census: Callable[[], Census] | None = None
+        self,
+        *,
+        counters: Callable[[], Mapping[str, int]] | None = None,
+        census: Callable[[], Mapping[str, int]] | None = None,
     ) -> None:
-        """counters: the engine's, by name; census: the rooms'. Both are called on every scrape and never block."""
+        """counters: the engine's, by name; census: how many there are of each noun, by its plural.
+
+        Both are called on every scrape and never block.
+        """
         self._registry = CollectorRegistry()
-        self._registry.register(_Readings(counters or dict, census or Census))
+        self._registry.register(_Readings(counters or dict, census or dict))
         ProcessCollector(registry=self._registry)
         self.join_s = Histogram(
             "parley_join_seconds",
@@ -67,7 +61,7 @@ class Metrics:
 class _Readings(Collector):
     """Reads the engine and the rooms anew on every scrape."""
 
-    def __init__(self, counters: Callable[[], Mapping[str, int]], census: Callable[[], Census]) -> None:
+    def __init__(self, counters: Callable[[], Mapping[str, int]], census: Callable[[], Mapping[str, int]]) -> None:
         self._counters = counters
         self._census = census
 
@@ -75,9 +69,8 @@ class _Readings(Collector):
         return ()  # the names are the engine's; registering must not call it
 
     def collect(self) -> Iterable[Metric]:
-        census = self._census()
-        for name in Census.__dataclass_fields__:
-            yield GaugeMetricFamily(f"parley_{name}", f"{name.capitalize()} right now.", value=getattr(census, name))
+        for name, value in self._census().items():
+            yield GaugeMetricFamily(f"parley_{name}", f"{name.capitalize()} right now.", value=value)
         yield from engine_families(self._counters())
 
 

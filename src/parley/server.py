@@ -1,13 +1,22 @@
-"""Builds the parts, joins them, starts and stops them in order. It knows every part and decides nothing."""
+"""Builds the parts, joins them, starts and stops them in order. It knows every part and decides nothing.
+
+    engine → core → dialects → console → one Starlette application → uvicorn
+
+Stopping runs the other way: core ends every room, the dialects say so to their clients, the listener closes what is
+left, the engine goes last.
+"""
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import importlib
 import ipaddress
 import os
+import secrets
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,18 +28,32 @@ from pydantic import create_model
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
-from parley import __version__, log
+from parley import __version__, console, log
 from parley.config import ConfigError, Http, Log, Media, Section, load, merge, nearest, split_address
+from parley.core.core import Core
+from parley.core.events import ParticipantUpdated
 from parley.dialects import DIALECTS
+from parley.engine.engine import Engine
+from parley.engine.errors import EngineError
+from parley.engine.specs import EngineConfig
+from parley.errors import ParleyError
 from parley.metrics import CONTENT_TYPE, Metrics
 
 logger = structlog.get_logger(__name__)
 
+GOODBYE_S = 2.0
+"""How long clients have to be told that the server goes, within the time of the whole shutdown."""
+
+OpenEngine = Callable[[EngineConfig], Engine]
+
 
 class StartError(RuntimeError):
     """The server cannot start; the message says which part and why."""
+
+
+# ---- configuration
 
 
 class Configuration(Section):
@@ -106,7 +129,7 @@ def _configuration_model() -> type[Configuration]:
     sections: dict[str, Any] = {}
     for path in DIALECTS:
         section = importlib.import_module(f"{path}.settings").Settings
-        sections[path.rpartition(".")[2]] = (section, section())
+        sections[_name(path)] = (section, section())
     return create_model("Configuration", __base__=Configuration, **sections)
 
 
@@ -114,17 +137,17 @@ def _keys(configuration: Configuration) -> dict[str, str]:
     """The API keys of every dialect that has some, with their secrets."""
     return {
         name: key.secret.get_secret_value()
-        for section in _dialect_sections(configuration)
-        for name, key in getattr(section, "keys", {}).items()
+        for path in DIALECTS
+        for name, key in getattr(configuration, _name(path)).keys.items()
     }
 
 
-def _dialect_sections(configuration: Configuration) -> list[Any]:
-    return [getattr(configuration, path.rpartition(".")[2]) for path in DIALECTS]
+def _name(path: str) -> str:
+    return path.rpartition(".")[2]
 
 
 def _refuse_weak(configuration: Configuration) -> None:
-    weak = [name for section in _dialect_sections(configuration) for name in section.weak_keys()]
+    weak = [name for path in DIALECTS for name in getattr(configuration, _name(path)).weak_keys()]
     if weak:
         raise ConfigError(
             f"the secret of API key {', '.join(map(repr, weak))} is so short that it could be guessed: "
@@ -151,79 +174,210 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def run(configuration: Configuration) -> None:
-    """Serve until told to stop. Raises StartError when a part cannot start."""
-    log.setup(format=configuration.log.format, level=configuration.log.level)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(configuration))
+# ---- the parts
 
 
-async def serve(configuration: Configuration, *, started: Callable[[tuple[str, ...]], None] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Started:
+    """Where a running server answers."""
 
-    started: called once with the URLs that answer, ports resolved.
-    """
-    http = configuration.http
-    sockets = _listen(http.bind)
-    metrics = Metrics()
-    app = _root(metrics)
-    listener = _Listener(
-        uvicorn.Config(
-            app,
-            log_config=None,  # its own logs every query string, tokens included
-            access_log=False,
-            server_header=False,
-            ws_per_message_deflate=False,
-            ssl_certfile=http.tls_cert,
-            ssl_keyfile=http.tls_key,
-            lifespan="on",
-        )
-    )
-    scheme = "https" if http.tls_cert else "http"
-    urls = tuple(f"{scheme}://{_show(s)}" for s in sockets)
-
-    def announce() -> None:
-        logger.info("serving", urls=urls, version=__version__)
-        if started is not None:
-            started(urls)
-
-    listener.on_started = announce
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, listener.stop)
-    await listener.serve(sockets=sockets)
+    urls: tuple[str, ...]
+    """As `http://host:port` or `https://host:port`, without a slash at the end; ports are the real ones."""
 
 
-def _root(metrics: Metrics) -> Starlette:
+class Server:
+    """One server: its parts are made when it runs, and gone when it has ended."""
+
+    def __init__(
+        self, configuration: Configuration, *, dev: bool = False, open_engine: OpenEngine | None = None
+    ) -> None:
+        """dev: the page may mint tokens for loopback. open_engine: another engine than the compiled one."""
+        self._configuration = configuration
+        self._dev = dev
+        self._open_engine = open_engine or _compiled_engine
+        self._stopping = asyncio.Event()
+        self._listener: _Listener | None = None
+
+    async def run(self, started: Callable[[Started], None] = lambda _: None) -> None:
+        """Serve until `stop`; returns when everything is closed, within `http.shutdown_s` of it.
+
+        started: called once, when requests are answered. Raises StartError when a part cannot start.
+        """
+        http = self._configuration.http
+        sockets = _listen(http.bind)
+        try:
+            engine = self._open_engine(_engine_config(self._configuration.media))
+        except (EngineError, OSError) as error:
+            _close(sockets)
+            raise StartError(f"the media engine cannot start: {error}") from error
+        scheme = "https" if http.tls_cert else "http"
+        urls = tuple(f"{scheme}://{_show(s)}" for s in sockets)
+        try:
+            core = Core(engine)
+            metrics = Metrics(counters=engine.counters, census=lambda: dataclasses.asdict(core.rooms.count()))
+            app = self._application(core, engine, metrics)
+            self._listener = _Listener(_uvicorn_config(app, http), on_started=lambda: started(Started(urls)))
+            async with asyncio.TaskGroup() as tasks:
+                ending = tasks.create_task(self._end(core))
+                await self._listener.serve(sockets=sockets)
+                ending.cancel()
+        finally:
+            _close(sockets)
+            await engine.close(timeout_s=1.0)
+
+    def stop(self) -> None:
+        """Begin to end. Call it on the loop that runs the server."""
+        self._stopping.set()
+
+    async def _end(self, core: Core) -> None:
+        """When asked to stop: tell every client, wait until they are told, then close the listener."""
+        await self._stopping.wait()
+        assert self._listener is not None, "it is made before this task"
+        logger.info("stopping", participants=core.rooms.count().participants)
+        core.stop()
+        await self._listener.drained(GOODBYE_S)
+        self._listener.should_exit = True
+
+    def _application(self, core: Core, engine: Engine, metrics: Metrics) -> Starlette:
+        mint = self._mint if self._dev else None
+        routes: list[BaseRoute] = [
+            Route("/healthz", _health(engine)),
+            Route("/metrics", _scrape(metrics)),
+        ]
+        for path in DIALECTS:
+            build = getattr(importlib.import_module(path), "build", None)
+            if build is not None:
+                routes += build(core, getattr(self._configuration, _name(path)))
+        routes += console.build(mint=mint)
+
+        @contextlib.asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(core.run()),
+                    tasks.create_task(metrics.watch_loop()),
+                    tasks.create_task(_watch_joins(core, metrics)),
+                ]
+                yield
+                for task in running:
+                    task.cancel()
+
+        return Starlette(routes=routes, lifespan=lifespan)
+
+    def _mint(self, room: str, name: str) -> str:
+        """A token for the page: an hour in one room, under an identity of its own."""
+        return mint_token(self._configuration, room=room, name=name)
+
+
+def mint_token(configuration: Configuration, *, room: str, name: str) -> str:
+    """A token for one room, good for an hour, for a fresh identity that begins with the name."""
+    from parley.dialects.livekit.auth import Claims, VideoGrant, write_token
+
+    key, secret = next(iter(_keys(configuration).items()))
+    video = VideoGrant(room_join=True, room=room, can_update_own_metadata=True)
+    claims = Claims(key=key, identity=f"{name}-{secrets.token_hex(3)}", name=name, video=video)
+    return write_token(claims, secret, now=time.time(), ttl_s=3600)
+
+
+def _compiled_engine(config: EngineConfig) -> Engine:
+    try:
+        from parley.engine.live import open_engine
+    except ImportError as error:
+        raise StartError(f"the compiled engine is missing; `make serve` builds it ({error})") from None
+    return open_engine(config)
+
+
+def _engine_config(media: Media) -> EngineConfig:
+    return EngineConfig(bind=media.bind, udp_port=media.udp_port, announce=media.announce)
+
+
+async def _watch_joins(core: Core, metrics: Metrics) -> None:
+    """Time every join, from the seat to connected media; runs until cancelled."""
+    with core.bus.listen() as heard:
+        async for happening in heard:
+            event = happening.event
+            if isinstance(event, ParticipantUpdated) and "state" in event.changed and event.participant.is_active:
+                metrics.join_s.observe(max(0.0, happening.at - event.participant.joined_at))
+
+
+def _health(engine: Engine) -> Callable[[Request], Any]:
     async def healthz(_: Request) -> Response:
-        return JSONResponse({"status": "ok", "version": __version__})
+        try:
+            engine.broadcast((), b"")  # a command that does nothing: raises when the engine is gone or does not keep up
+            is_alive = True
+        except ParleyError:
+            is_alive = False
+        state = {"status": "ok" if is_alive else "failing", "version": __version__, "engine": is_alive}
+        return JSONResponse(state, 200 if is_alive else 503)
 
+    return healthz
+
+
+def _scrape(metrics: Metrics) -> Callable[[Request], Any]:
     async def scrape(_: Request) -> Response:
         return Response(metrics.render(), media_type=CONTENT_TYPE)
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with asyncio.TaskGroup() as tasks:
-            watch = tasks.create_task(metrics.watch_loop())
-            yield
-            watch.cancel()
+    return scrape
 
-    return Starlette(routes=[Route("/healthz", healthz), Route("/metrics", scrape)], lifespan=lifespan)
+
+# ---- the listener
+
+
+def _uvicorn_config(app: Starlette, http: Http) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,  # its own logs every query string, tokens included
+        access_log=False,
+        server_header=False,
+        ws_per_message_deflate=False,  # signal messages are small, and its windows would cost each socket 64 KB
+        ssl_certfile=http.tls_cert,
+        ssl_keyfile=http.tls_key,
+        lifespan="on",
+        timeout_graceful_shutdown=1,
+    )
+
+
+class _Listener(uvicorn.Server):
+    """uvicorn, with the signals in our hands: it would close every socket before its client was told."""
+
+    def __init__(self, config: uvicorn.Config, *, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if not self.should_exit:
+            self._on_started()
+
+    async def drained(self, timeout_s: float) -> None:
+        """Wait until no request or WebSocket is in progress, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self.server_state.tasks:
+                    await asyncio.wait(set(self.server_state.tasks), return_when=asyncio.ALL_COMPLETED)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 def _listen(addresses: tuple[str, ...]) -> list[socket.socket]:
-    sockets = []
+    sockets: list[socket.socket] = []
     for address in addresses:
         host, port = split_address(address)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             sockets.append(socket.create_server((host, port), family=family, backlog=2048))
         except OSError as error:
-            for opened in sockets:
-                opened.close()
+            _close(sockets)
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise StartError(f"cannot listen on {address}: {reason}") from None
     return sockets
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for opened in sockets:
+        opened.close()
 
 
 def _show(listening: socket.socket) -> str:
@@ -231,18 +385,54 @@ def _show(listening: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class _Listener(uvicorn.Server):
-    """uvicorn, with the signals in our hands: it would tell nobody before it closes their sockets."""
+# ---- the process
 
-    on_started: Callable[[], None]
 
-    def stop(self) -> None:
-        self.should_exit = True
+def run(configuration: Configuration, *, dev: bool = False) -> None:
+    """Serve in this process until SIGTERM or SIGINT. Raises StartError when a part cannot start."""
+    log.setup(format=configuration.log.format, level=configuration.log.level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(configuration, dev=dev))
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self.on_started()
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+async def _run(configuration: Configuration, *, dev: bool) -> None:
+    server = Server(configuration, dev=dev)
+    loop = asyncio.get_running_loop()
+
+    def begin_to_end() -> None:
+        server.stop()
+        loop.call_later(configuration.http.shutdown_s, _give_up, "the shutdown took too long")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _give_up, "told to stop a second time")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, begin_to_end)
+
+    def tell(started: Started) -> None:
+        logger.info("serving", urls=list(started.urls), version=__version__)
+        if configuration.log.format == "text":
+            print(_banner(configuration, started, dev=dev), flush=True)
+
+    await server.run(tell)
+
+
+def _give_up(why: str) -> None:
+    logger.error("ending at once", reason=why)
+    os._exit(1)
+
+
+def _banner(configuration: Configuration, started: Started, *, dev: bool) -> str:
+    """What a person wants to know when the server is up. The token in it is for a development server only."""
+    url = started.urls[0]
+    lines = [f"Parley {__version__}", ""]
+    if dev:
+        key, secret = next(iter(_keys(configuration).items()))
+        lines += [f"  try it     {url}/          in two browser tabs"]
+        lines += [f"  clients    {url.replace('http', 'ws', 1)}"]
+        if (key, secret) == (PUBLISHED_KEY, PUBLISHED_SECRET):
+            lines += [f"  API key    {key}", f"  secret     {secret}"]
+        lines += ["", "  a token for the room 'try', good for an hour:", ""]
+        lines += [f"  {mint_token(configuration, room='try', name='guest')}"]
+    else:
+        lines += [f"  clients    {url.replace('http', 'ws', 1)}"]
+    return "\n".join(["", *lines, "", "  Ctrl-C stops it", ""])
