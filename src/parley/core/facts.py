@@ -28,6 +28,13 @@ class PeerUp(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class PeerClosed(Fact):
+    """For whatever reason, before `PeerDown` if there is one."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
 class PeerDown(Fact):
     """The peer is closed, and not because anybody asked for it."""
 

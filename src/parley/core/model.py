@@ -61,7 +61,9 @@ class LeaveReason(StrEnum):
     NEGOTIATION_FAILED = "negotiation_failed"
     """What was negotiated could not be carried out."""
     SLOW_READER = "slow_reader"
-    """It read its events or its data too slowly."""
+    """It read its events too slowly."""
+    DATA_LOST = "data_lost"
+    """A data channel it needs was closed, by it or because it read too slowly."""
     ROOM_DELETED = "room_deleted"
     """Somebody with the right to do so closed the room."""
     ROOM_CLOSED = "room_closed"
@@ -132,7 +134,13 @@ class Track:
 
     @property
     def is_published(self) -> bool:
+        """Whether others may see it now."""
         return self.state in (TrackState.PUBLISHED, TrackState.LIVE, TrackState.SILENT)
+
+    @property
+    def was_published(self) -> bool:
+        """Whether others have ever seen it."""
+        return self.mid is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,26 +12,26 @@ class Outbox:
         self.left_out = 0
         """Messages that found it full."""
         self._limit_bytes = limit_bytes
-        self._held: deque[tuple[str, bytes]] = deque()
+        self._held: deque[bytes] = deque()
         self._bytes = 0
 
-    @property
-    def waiting(self) -> int:
+    def __len__(self) -> int:
+        """Messages that wait."""
         return len(self._held)
 
-    def hold(self, label: str, message: bytes) -> None:
-        """Keep a message for the channel with this label."""
+    def hold(self, message: bytes) -> bool:
+        """Keep a message; False when there is no room for it."""
         if self._bytes + len(message) > self._limit_bytes:
             self.left_out += 1
-            return
-        self._held.append((label, message))
+            return False
+        self._held.append(message)
         self._bytes += len(message)
+        return True
 
-    def next(self) -> tuple[str, bytes] | None:
-        """The oldest message and its label; it stays until `done`."""
+    def next(self) -> bytes | None:
+        """The oldest message; it stays until `done`."""
         return self._held[0] if self._held else None
 
     def done(self) -> None:
         """The oldest message has been sent."""
-        _, message = self._held.popleft()
-        self._bytes -= len(message)
+        self._bytes -= len(self._held.popleft())

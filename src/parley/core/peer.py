@@ -14,7 +14,7 @@ from enum import Enum
 from parley.core.model import Subscription, Track
 from parley.core.style import PeerStyle, Take
 from parley.engine.engine import Channel, Consumer, Producer, Transport
-from parley.engine.specs import Kind, Mid, RecvSpec
+from parley.engine.specs import Kind, Mid, ProducerId, RecvSpec
 from parley.errors import Reason
 from parley.ids import ParticipantId, PeerId, SubscriptionId, TrackId
 from parley.negotiation import Change, CodecPref, Direction, MLinePlan, Negotiator, RemoteSection, RemoteView
@@ -66,6 +66,8 @@ class Slot:
     phase: Phase
     sender: Sender | None = None
     consumer: Consumer | None = None
+    is_paused: bool = False
+    """Whether the consumer was last told to pause."""
 
 
 @dataclass(eq=False)
@@ -130,8 +132,12 @@ class Peer:
 
     # What the peer sends.
 
-    def receiver_of(self, track: TrackId) -> Receiver | None:
-        return next((receiver for receiver in self.receivers.values() if receiver.track == track), None)
+    def receiver_of(self, producer: ProducerId) -> Receiver | None:
+        return next((receiver for receiver in self.receivers.values() if receiver.producer.id == producer), None)
+
+    def receiving(self) -> dict[Mid, TrackId]:
+        """The track bound to each section that the peer sends on."""
+        return {mid: receiver.track for mid, receiver in self.receivers.items() if receiver.track is not None}
 
     def unclaimed(self) -> tuple[RemoteSection, ...]:
         """Sections that the peer sends on and that no track is bound to, in order."""
@@ -235,6 +241,10 @@ class Peer:
             slot.phase = Phase.FREE
         for slot in exchange.fresh:
             del self.slots[slot.mid]
+
+    def stopped(self) -> set[Mid]:
+        """Sections that were refused or stopped, with port 0."""
+        return {line.mid for line in self.negotiator.sections if line.stopped}
 
     def sending(self) -> dict[Mid, TrackId]:
         """Every section that carries a track, those of an open offer included."""

@@ -19,29 +19,28 @@ import structlog
 
 from parley.clock import Clock
 from parley.core import facts
+from parley.core.channels import Channels
 from parley.core.errors import (
-    AlreadyBound,
     Busy,
-    KindMismatch,
     LimitExceeded,
     ParticipantNotFound,
     PeerClosed,
     PeerNotFound,
-    SectionNotFound,
-    TrackNotFound,
 )
 from parley.core.leases import Leases
-from parley.core.model import EndReason, Failure, Limits, Subscription, Track
-from parley.core.peer import Peer, Phase, Receiver, Sender, describe_sending, fits
-from parley.core.style import Choose, PeerStyle, Take
+from parley.core.model import Failure, Limits, Subscription, Track
+from parley.core.peer import Peer
+from parley.core.receiving import Receiving
+from parley.core.sending import Sending
+from parley.core.style import Choose, PeerStyle
 from parley.engine import events as engine_events
-from parley.engine.engine import Applied, Channel, Engine, OnFull, Transport
+from parley.engine.engine import Applied, Channel, Engine, Transport
 from parley.engine.errors import BadValue, EngineBusy, EngineClosed, EngineError
 from parley.engine.events import TransportEvent, TransportPhase
-from parley.engine.specs import DataSpec, Flow, Kind, Mid, RecvSpec, RemoteTransport, SendSpec, TransportParams
+from parley.engine.specs import Flow, Mid, TransportParams
 from parley.errors import Reason
 from parley.ids import ParticipantId, PeerId, TrackId, mint, to_hex
-from parley.negotiation import Delta, MLinePlan, Negotiator, RemoteSection, RemoteView, SignalingState
+from parley.negotiation import Delta, Negotiator, RemoteSection, SignalingState
 
 log = structlog.get_logger(__name__)
 
@@ -78,19 +77,19 @@ class Peers:
         self._clock = clock
         self._random = random
         self._limits = limits
-        self._report: Callable[[facts.Fact], None] = lambda fact: None
+        self._listener: Callable[[facts.Fact], None] = lambda fact: None
         self._peers: dict[PeerId, Peer] = {}
         self._of: dict[ParticipantId, dict[PeerId, Peer]] = {}
         self._group_of: dict[ParticipantId, int] = {}
-        self._tracks: dict[TrackId, Track] = {}
-        self._receivers: dict[TrackId, Receiver] = {}
         self._offers = Leases[PeerId]()
         self._unclosed: list[Transport] = []
-        self._orders = 0
+        self._receiving = Receiving(self._report, self._tell)
+        self._sending = Sending(self._receiving, self._report, self._tell, self._ask)
+        self._channels = Channels(engine, limits, self._report, self._tell)
 
-    def on_fact(self, report: Callable[[facts.Fact], None]) -> None:
+    def on_fact(self, listener: Callable[[facts.Fact], None]) -> None:
         """Name the one callable that hears every fact; it must not wait."""
-        self._report = report
+        self._listener = listener
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -147,7 +146,7 @@ class Peers:
             view = found.negotiator.on_offer(sdp)
             try:
                 takes = dict(choose(view))
-                self._check_takes(found, view, takes)
+                self._receiving.check(found, view, takes)
                 if view.ice_restart:
                     found.negotiator.restart_ice(self._restart(found))
                 delta = found.negotiator.answer(found.plan_answer(view, takes))
@@ -157,13 +156,9 @@ class Peers:
                 raise
             assert delta.sdp is not None, "an answer is a description"
             applied = await self._apply(found, delta)
-            self._receive(found, view, takes, delta, applied)
+            self._receiving.update(found, view, takes, delta, applied)
             self._check_open(found)
-            return Answer(
-                delta.sdp,
-                {mid: receiver.track for mid, receiver in found.receivers.items() if receiver.track is not None},
-                found.sending(),
-            )
+            return Answer(delta.sdp, found.receiving(), found.sending())
 
     async def make_offer(self, peer: PeerId, upto: int | None = None) -> Offer | None:
         """Make an offer of everything that is wanted of the peer, or None when there is nothing to say now.
@@ -178,7 +173,7 @@ class Peers:
             self._check(found)
             if found.exchange is not None or not found.wants_offer(upto):
                 return None
-            plan = found.plan_offer(upto, lambda subscription, mid: self._describe(found, subscription, mid))
+            plan = found.plan_offer(upto, lambda subscription, mid: self._sending.describe(found, subscription, mid))
             if not plan.lines and found.has_offered and not found.wants_restart:
                 return None
             delta = found.negotiator.offer(plan.lines)
@@ -200,7 +195,7 @@ class Peers:
             delta = found.negotiator.on_answer(sdp)
             self._offers.drop(found.id)
             applied = await self._apply(found, delta)
-            self._send_accepted(found, delta, applied)
+            self._sending.complete(found, delta, applied)
             self._check_open(found)
 
     async def rollback(self, peer: PeerId) -> None:
@@ -249,14 +244,7 @@ class Peers:
 
         Raises TrackNotFound, SectionNotFound, KindMismatch, AlreadyBound.
         """
-        found = self.get(peer)
-        receiver = found.receivers.get(mid)
-        if receiver is None:
-            raise SectionNotFound(peer, mid)
-        self._check_take(found, mid, receiver.spec.kind, Take(track))
-        if receiver.track is not None:
-            raise AlreadyBound(track, mid)
-        self._bind(found, receiver, track)
+        self._receiving.claim(self.get(peer), mid, track)
 
     def close(self, peer: PeerId) -> None:
         """End the peer, if it is open. Its tracks end and its subscriptions have no section any more."""
@@ -279,60 +267,28 @@ class Peers:
 
     def know(self, track: Track) -> None:
         """Remember how a track is now; a muted one is not forwarded."""
-        before = self._tracks.get(track.id)
-        self._tracks[track.id] = track
-        receiver = self._receivers.get(track.id)
-        if receiver is not None and (before is None or before.muted != track.muted):
-            self._mute(receiver, track)
+        self._receiving.know(track)
 
     def forget(self, track: TrackId) -> None:
-        """Forward nothing more of a track. Its section is answered as before, and can be claimed by another."""
-        self._tracks.pop(track, None)
-        receiver = self._receivers.pop(track, None)
-        if receiver is not None:
-            receiver.track = None
+        """The track is gone. Its section is answered as before, and can be claimed by another."""
+        self._receiving.forget(track)
 
-    # For rooms: subscriptions.
+    # For rooms: subscriptions and data.
 
     def send(self, peer: PeerId, subscription: Subscription) -> None:
         """Have this peer carry the subscription; its section is in the next offer."""
-        found = self._peers.get(peer)
-        if found is None or subscription.id in found.senders:
-            return
-        self._orders += 1
-        sender = Sender(subscription, self._orders)
-        found.senders[subscription.id] = sender
-        source = self._receivers.get(subscription.track)
-        if source is not None and not fits(found.style, source.spec):
-            self._refuse(found, sender, source.spec)
-            return
-        self._ask(found)
+        if (found := self._peers.get(peer)) is not None:
+            self._sending.start(found, subscription)
 
     def stop(self, peer: PeerId, subscription: Subscription) -> None:
         """Have this peer no longer carry the subscription; nothing of it is sent from now on."""
-        found = self._peers.get(peer)
-        sender = found.senders.pop(subscription.id, None) if found is not None else None
-        if found is None or sender is None:
-            return
-        slot, sender.slot = sender.slot, None
-        if slot is None:
-            return
-        slot.sender = None
-        consumer = slot.consumer
-        if consumer is not None:
-            self._tell(found, lambda: consumer.set_source(None))
-        self._ask(found)
+        if (found := self._peers.get(peer)) is not None:
+            self._sending.stop(found, subscription)
 
     def switch(self, peer: PeerId, subscription: Subscription) -> None:
         """Forward the subscription or hold it back, as its `enabled` says."""
-        found = self._peers.get(peer)
-        sender = found.senders.get(subscription.id) if found is not None else None
-        if found is None or sender is None:
-            return
-        sender.subscription = subscription
-        self._switch(found, sender)
-
-    # For rooms: data.
+        if (found := self._peers.get(peer)) is not None:
+            self._sending.switch(found, subscription)
 
     def channel(self, participant: ParticipantId, label: str) -> Channel | None:
         """The channel that data for the participant goes out on: of its primary peer, and ready; None: not yet."""
@@ -343,18 +299,7 @@ class Peers:
 
     def broadcast(self, channels: Iterable[Channel], message: bytes) -> bool:
         """Send one message on many channels; False, and nothing was sent, when the engine has no room for it now."""
-        several = list(channels)
-        if not several:
-            return True
-        try:
-            self._engine.broadcast(several, message)
-        except EngineBusy:
-            return False
-        except EngineClosed:
-            pass  # The channels are gone with it, and that is reported by itself.
-        except BadValue as error:
-            log.warning("a message was left out", why=str(error), size=len(message))
-        return True
+        return self._channels.broadcast(channels, message)
 
     # Deadlines.
 
@@ -390,83 +335,21 @@ class Peers:
             case engine_events.InternalError(reason=reason):
                 self._fail(peer, Failure(Reason.INTERNAL, reason))
             case engine_events.FirstPacket(producer=producer, layer=layer):
-                self._flow(peer, producer, layer)
+                self._receiving.flow(peer, producer, layer)
             case engine_events.LayerActive(producer=producer, layer=layer):
-                self._flow(peer, producer, layer)
+                self._receiving.flow(peer, producer, layer)
             case engine_events.LayerInactive(producer=producer, layer=layer):
-                self._stall(peer, producer, layer)
+                self._receiving.stall(peer, producer, layer)
             case engine_events.ChannelOpen(channel=channel):
-                self._open_channel(peer, channel)
+                self._channels.opened(peer, channel)
             case engine_events.ChannelClosed(channel=channel, reason=reason):
-                self._lose_channel(peer, channel, reason)
+                self._channels.lost(peer, channel, reason)
 
     def _connect(self, peer: Peer) -> None:
-        if peer.connected.is_set():
-            return
-        peer.connected.set()
-        self._report(facts.PeerUp(peer.participant, peer.id, is_primary=peer.style.primary))
-        for sender in list(peer.senders.values()):
-            if sender.slot is not None and sender.slot.phase is Phase.LIVE:
-                self._report(facts.SendingFlows(peer.participant, sender.subscription.id))
-
-    def _flow(self, peer: Peer, producer: int, layer: int) -> None:
-        receiver = _by_producer(peer, producer)
-        if receiver is None:
-            return
-        was_silent = not receiver.layers
-        receiver.layers.add(layer)
-        if was_silent and receiver.track is not None:
-            self._report(facts.TrackFlows(peer.participant, receiver.track))
-
-    def _stall(self, peer: Peer, producer: int, layer: int) -> None:
-        receiver = _by_producer(peer, producer)
-        if receiver is None or layer not in receiver.layers:
-            return
-        receiver.layers.discard(layer)
-        if not receiver.layers and receiver.track is not None:
-            self._report(facts.TrackStalls(peer.participant, receiver.track))
-
-    # Channels.
-
-    def _open_own_channels(self, peer: Peer) -> None:
-        for style in peer.style.channels:
-            channel = peer.transport.open_channel(
-                style.label,
-                id=style.id,
-                negotiated=style.negotiated,
-                ordered=style.ordered,
-                max_retransmits=style.max_retransmits,
-                protocol=style.protocol,
-            )
-            peer.channels[style.label] = channel
-            peer.own_channels.add(style.label)
-
-    def _open_channel(self, peer: Peer, channel: Channel) -> None:
-        label = channel.label
-        own = peer.channels.get(label) if label in peer.own_channels else None
-        is_reliable = channel.max_retransmits is None and channel.max_lifetime_ms is None
-        limit = self._limits.channel_queue_bytes if is_reliable else self._limits.lossy_queue_bytes
-        self._tell(peer, lambda: channel.set_limit(limit, OnFull.CLOSE if is_reliable else OnFull.DROP_OLD))
-        self._tell(
-            peer,
-            lambda: channel.listen(
-                lambda message: self._report(facts.MessageArrived(peer.participant, label, message.data))
-            ),
-        )
-        if own is None or own.id == channel.id:
-            peer.channels[label] = channel
-            peer.ready_channels.add(label)
-            if peer.style.primary:
-                self._report(facts.ChannelReady(peer.participant, label))
-
-    def _lose_channel(self, peer: Peer, channel: Channel, reason: str) -> None:
-        current = peer.channels.get(channel.label)
-        if current is None or current.id != channel.id:
-            return
-        del peer.channels[channel.label]
-        peer.ready_channels.discard(channel.label)
-        if peer.style.primary:
-            self._report(facts.ChannelLost(peer.participant, channel.label, reason))
+        if not peer.connected.is_set():
+            peer.connected.set()
+            self._report(facts.PeerUp(peer.participant, peer.id, is_primary=peer.style.primary))
+            self._sending.connect(peer)
 
     # An exchange, step by step.
 
@@ -479,37 +362,23 @@ class Peers:
         if peer.closed_for is not None:
             raise PeerClosed(peer.id, peer.closed_for)
 
-    def _check_takes(self, peer: Peer, view: RemoteView, takes: Mapping[Mid, Take]) -> None:
-        kinds = {section.mid: section.kind for section in view.sections}
-        for mid, take in takes.items():
-            if mid not in kinds:
-                raise SectionNotFound(peer.id, mid)
-            self._check_take(peer, mid, kinds[mid], take)
-        if len({take.track for take in takes.values()}) < len(takes):
-            mid, take = next(iter(takes.items()))
-            raise AlreadyBound(take.track, mid)
-
-    def _check_take(self, peer: Peer, mid: Mid, kind: Kind, take: Take) -> None:
-        track = self._tracks.get(take.track)
-        if track is None or track.participant != peer.participant:
-            raise TrackNotFound(take.track)
-        if track.kind is not kind:
-            raise KindMismatch(take.track, mid)
-        bound = self._receivers.get(take.track)
-        if bound is not None and bound is not peer.receivers.get(mid):
-            raise AlreadyBound(take.track, mid)
-
     async def _apply(self, peer: Peer, delta: Delta) -> Applied:
         """Have the engine carry out what was negotiated; a failure closes the peer and raises PeerClosed."""
         # A section that is only inactive keeps its consumer, without a source, so that its numbers on the wire
         # go on when it is used again.
-        stopped = {line.mid for line in peer.negotiator.sections if line.stopped}
-        kept = peer.slots.keys() - stopped
+        kept = peer.slots.keys() - peer.stopped()
         end = tuple((mid, flow) for mid, flow in delta.ended if flow is not Flow.SEND or mid not in kept)
         if not (delta.remote or end or delta.recv or delta.send or delta.data):
             return NO_CHANGE
         try:
-            applied = await self._carry_out(peer.transport, delta.remote, end, delta.recv, delta.send, delta.data)
+            applied = await peer.transport.apply(
+                remote=delta.remote,
+                end=end,
+                recv=delta.recv,
+                send=delta.send,
+                data=delta.data,
+                deadline_s=self._limits.apply_timeout_s,
+            )
         except EngineError as error:
             failure = Failure(Reason.APPLY_FAILED, str(error))
             log.warning("a negotiated change could not be carried out", peer=to_hex(peer.id), why=str(error))
@@ -526,120 +395,13 @@ class Peers:
             for candidate in early:
                 self._add_candidate(peer, candidate)
         if delta.data is not None and not peer.own_channels:
-            self._tell(peer, lambda: self._open_own_channels(peer))
+            self._tell(peer, lambda: self._channels.open_own(peer))
         return applied
-
-    async def _carry_out(
-        self,
-        transport: Transport,
-        remote: RemoteTransport | None,
-        end: tuple[tuple[Mid, Flow], ...],
-        recv: tuple[RecvSpec, ...],
-        send: tuple[SendSpec, ...],
-        data: DataSpec | None,
-    ) -> Applied:
-        deadline_s = self._limits.apply_timeout_s
-        return await transport.apply(remote=remote, end=end, recv=recv, send=send, data=data, deadline_s=deadline_s)
-
-    def _receive(self, peer: Peer, view: RemoteView, takes: Mapping[Mid, Take], delta: Delta, applied: Applied) -> None:
-        """Bring what the peer sends up to date with an answer that the engine has carried out."""
-        sections = {section.mid: section for section in view.sections}
-        for mid, flow in delta.ended:
-            if flow is Flow.RECV and (receiver := peer.receivers.pop(mid, None)) is not None:
-                self._unbind(peer, receiver, EndReason.UNPUBLISHED)
-        for spec in delta.recv:
-            known = peer.receivers.get(spec.mid)
-            if known is None:
-                peer.receivers[spec.mid] = Receiver(peer, sections[spec.mid], spec, applied.producers[spec.mid])
-            else:
-                known.spec, known.producer, known.section = spec, applied.producers[spec.mid], sections[spec.mid]
-        for mid, take in takes.items():
-            receiver = peer.receivers.get(mid)
-            if receiver is None or receiver.track == take.track:
-                continue
-            if receiver.track is not None:
-                self._unbind(peer, receiver, EndReason.REPLACED)
-            if take.track in self._tracks:
-                self._bind(peer, receiver, take.track)
-
-    def _bind(self, peer: Peer, receiver: Receiver, track: TrackId) -> None:
-        receiver.track = track
-        self._receivers[track] = receiver
-        self._mute(receiver, self._tracks[track])
-        codec = receiver.spec.codecs[0].name
-        self._report(facts.TrackBound(peer.participant, track, receiver.spec.mid, codec))
-        if receiver.layers:
-            self._report(facts.TrackFlows(peer.participant, track))
-
-    def _unbind(self, peer: Peer, receiver: Receiver, reason: EndReason) -> None:
-        track, receiver.track = receiver.track, None
-        if track is not None:
-            self._receivers.pop(track, None)
-            self._report(facts.TrackLost(peer.participant, track, reason))
-
-    def _mute(self, receiver: Receiver, track: Track) -> None:
-        if receiver.is_paused != track.muted:
-            receiver.is_paused = track.muted
-            self._tell(receiver.peer, receiver.producer.pause if track.muted else receiver.producer.resume)
-
-    def _send_accepted(self, peer: Peer, delta: Delta, applied: Applied) -> None:
-        """Start what the peer's answer accepted, and refuse what it did not."""
-        exchange = peer.complete()
-        stopped = {line.mid for line in peer.negotiator.sections if line.stopped}
-        for slot, sender in exchange.sending:
-            slot.consumer = applied.consumers.get(slot.mid, slot.consumer)
-            accepted = any(spec.mid == slot.mid for spec in delta.send)
-            if not accepted:
-                if slot.mid in stopped:
-                    peer.slots.pop(slot.mid, None)
-                else:
-                    slot.phase = Phase.FREE
-                slot.sender = None
-                if sender.slot is not None:
-                    source = self._receivers.get(sender.subscription.track)
-                    self._refuse(peer, sender, source.spec if source is not None else None)
-                continue
-            slot.phase = Phase.LIVE
-            if sender.slot is slot:
-                self._start(peer, sender)
-        if peer.is_open and peer.wants_offer():
-            self._ask(peer)
-
-    def _start(self, peer: Peer, sender: Sender) -> None:
-        slot = sender.slot
-        consumer = sender.consumer
-        assert slot is not None, "what starts has been negotiated"
-        assert consumer is not None, "what was negotiated has been applied"
-        source = self._receivers.get(sender.subscription.track)
-        self._tell(peer, lambda: consumer.set_source(source.producer if source is not None else None))
-        self._switch(peer, sender)
-        self._report(facts.SendingBound(peer.participant, sender.subscription.id, slot.mid))
-        if peer.is_connected:
-            self._report(facts.SendingFlows(peer.participant, sender.subscription.id))
-
-    def _switch(self, peer: Peer, sender: Sender) -> None:
-        consumer = sender.consumer
-        if consumer is not None:
-            self._tell(peer, consumer.resume if sender.subscription.enabled else consumer.pause)
-
-    def _refuse(self, peer: Peer, sender: Sender, spec: RecvSpec | None) -> None:
-        peer.senders.pop(sender.subscription.id, None)
-        sender.slot = None
-        names = ", ".join(codec.name for codec in spec.codecs) if spec is not None else "none"
-        failure = Failure(Reason.CODEC_UNSUPPORTED, f"the receiver takes none of the codecs sent: {names}")
-        self._report(facts.SendingRefused(peer.participant, sender.subscription.id, failure))
-
-    def _describe(self, peer: Peer, subscription: Subscription, mid: Mid | None) -> MLinePlan | None:
-        track = self._tracks.get(subscription.track)
-        source = self._receivers.get(subscription.track)
-        if track is None or source is None:
-            return None
-        return describe_sending(peer.style, subscription, track, source.spec, mid)
 
     def _ask(self, peer: Peer) -> None:
         """Ask for an offer, unless one is open: then the answer asks."""
         if peer.is_open and peer.style.offers and peer.exchange is None and peer.wants_offer():
-            self._report(facts.OfferWanted(peer.participant, peer.id, self._orders))
+            self._report(facts.OfferWanted(peer.participant, peer.id, self._sending.orders))
 
     def _restart(self, peer: Peer) -> TransportParams:
         try:
@@ -655,7 +417,10 @@ class Peers:
         except EngineClosed:
             pass
 
-    # Ends.
+    # Facts and ends.
+
+    def _report(self, fact: facts.Fact) -> None:
+        self._listener(fact)
 
     def _tell(self, peer: Peer, command: Callable[[], object]) -> None:
         """Give the engine a small command; a peer that cannot be told is out of step and is closed."""
@@ -683,10 +448,8 @@ class Peers:
         peer.negotiator.close()
         peer.connected.set()  # Whoever waits at the gate need not wait for its end.
         self._end_transport(peer.transport)
-        for receiver in peer.receivers.values():
-            self._unbind(peer, receiver, EndReason.PEER_CLOSED)
-        peer.senders.clear()
-        peer.slots.clear()
+        self._receiving.close(peer)
+        self._report(facts.PeerClosed(peer.participant, peer.id))
 
     def _end_transport(self, transport: Transport) -> None:
         try:
@@ -695,7 +458,3 @@ class Peers:
             self._unclosed.append(transport)
         except EngineError:
             pass
-
-
-def _by_producer(peer: Peer, producer: int) -> Receiver | None:
-    return next((receiver for receiver in peer.receivers.values() if receiver.producer.id == producer), None)

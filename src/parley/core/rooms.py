@@ -18,7 +18,9 @@ import structlog
 
 from parley.clock import Clock
 from parley.core import facts
+from parley.core.audience import audience
 from parley.core.bus import Bus
+from parley.core.courier import Courier
 from parley.core.data import Data, DataStyle
 from parley.core.errors import (
     LimitExceeded,
@@ -33,23 +35,17 @@ from parley.core.events import (
     DataReceived,
     Event,
     Happening,
-    ParticipantEvent,
-    ParticipantJoined,
     ParticipantLeft,
     PeerConnected,
     PeerFailed,
     PeerWantsOffer,
-    Personal,
     RoomClosed,
     RoomOpened,
-    RoomUpdated,
     SubscriptionEnded,
     SubscriptionOpened,
     SubscriptionSwitched,
-    TrackAnnounced,
     TrackEnded,
     TrackEvent,
-    TrackUpdated,
 )
 from parley.core.grants import Grant, Source
 from parley.core.leases import Leases
@@ -68,7 +64,6 @@ from parley.core.model import (
     Track,
     frozen,
 )
-from parley.core.outbox import Outbox
 from parley.core.peers import Peers
 from parley.core.room import Room, check_sizes
 from parley.engine.specs import Kind
@@ -113,6 +108,7 @@ class Rooms:
         self._untold: deque[tuple[Room, Event]] = deque()
         self._is_telling = False
         self._is_stopping = False
+        self._courier = Courier(peers, limits)
         peers.on_fact(self._learn)
 
     # Coming and going.
@@ -162,7 +158,8 @@ class Rooms:
         )
         events = room.join(participant)
         mailbox = Mailbox(self._limits.events)
-        self._members[participant.id] = _Member(room, mailbox, data, Outbox(self._limits.held_data_bytes))
+        self._members[participant.id] = _Member(room, mailbox)
+        self._courier.seat(participant.id, data)
         self._peers.seat(participant.id, _group_of(room.info.id))
         self._leases.set(_Joining(participant.id), self._clock.monotonic() + self._limits.join_timeout_s)
         seat = Seat(participant, room.info, room.visible_to(participant.id), mailbox)
@@ -397,9 +394,7 @@ class Rooms:
                 case _Empty(room):
                     if room in self._rooms:
                         self.close(room, LeaveReason.ROOM_CLOSED)
-        for participant, member in list(self._members.items()):
-            if member.outbox.waiting:
-                self._flush(participant, member)
+        self._courier.sweep()
 
     # For itself: finding.
 
@@ -479,7 +474,7 @@ class Rooms:
             while self._untold:
                 room, event = self._untold.popleft()
                 self._bus.tell(Happening(event, room.info, self._clock.wall()))
-                for participant in _audience(room, event):
+                for participant in audience(room, event):
                     self._put(participant, event)
                 self._act(event)
         finally:
@@ -525,6 +520,7 @@ class Rooms:
         for reason in LeaveReason:
             self._leases.drop(_Leaving(participant, reason))
         self._peers.unseat(participant)
+        self._courier.unseat(participant)
         member.mailbox.close(last, drop=member.is_slow)
 
     # For itself: what peers report.
@@ -541,6 +537,9 @@ class Rooms:
                 self._tell(room, [PeerConnected(id, peer)])
                 if is_primary:
                     self.activate(id)
+            case facts.PeerClosed(peer=peer):
+                if room.participant(id).receives_on == peer:
+                    self._tell(room, room.receive_on(id, None))
             case facts.PeerDown(peer=peer, failure=failure, is_needed=is_needed):
                 self._tell(room, [PeerFailed(id, peer, failure)])
                 if is_needed:
@@ -562,12 +561,13 @@ class Rooms:
             case facts.SendingRefused(subscription=subscription, failure=failure):
                 self._tell(room, room.subscriptions.refuse(subscription, failure))
             case facts.ChannelReady():
-                self._flush(id, member)
+                self._courier.flush(id)
             case facts.ChannelLost(label=label):
-                if member.data is not None and label in (member.data.reliable, member.data.lossy):
-                    self.leave(id, LeaveReason.SLOW_READER)
+                style = self._courier.style(id)
+                if style is not None and label in (style.reliable, style.lossy):
+                    self.leave(id, LeaveReason.DATA_LOST)
             case facts.MessageArrived(label=label, message=message):
-                self._read(room, id, member, label, message)
+                self._read(room, room.participant(id), label, message)
 
     def _lose(self, participant: ParticipantId, reason: Reason) -> None:
         """A participant's peer is gone and it cannot go on."""
@@ -580,63 +580,24 @@ class Rooms:
 
     # For itself: data.
 
-    def _read(self, room: Room, id: ParticipantId, member: _Member, label: str, message: bytes) -> None:
+    def _read(self, room: Room, sender: Participant, label: str, message: bytes) -> None:
         """A message has arrived on one of a participant's channels."""
-        sender = room.participant(id)
-        if member.data is None or not sender.grant.can_publish_data:
-            return
-        data = member.data.read(sender, label, message)
+        style = self._courier.style(sender.id)
+        data = style.read(sender, label, message) if style is not None else None
         if data is None:
             return
         try:
-            recipients = room.recipients(id, data)
+            recipients = room.recipients(sender.id, data)
+        except NotAllowed:
+            return  # Without the permission it is dropped without a word: there is nobody to tell on a channel.
         except LimitExceeded as error:
             log.warning("data was left out", identity=sender.identity, why=str(error))
             return
         self._pass_on(room, sender, recipients, data)
 
-    def _pass_on(self, room: Room, sender: Participant | None, recipients: tuple[Participant, ...], data: Data) -> None:
-        """Hand a message to everybody's channel, writing it once for all whose dialect writes it the same way."""
-        by_style: dict[tuple[object, str], list[tuple[ParticipantId, _Member]]] = {}
-        for recipient in recipients:
-            member = self._members[recipient.id]
-            if member.is_leaving:
-                continue
-            if member.data is None:
-                if not data.opaque:
-                    self._tell(room, [DataReceived(recipient.id, sender, data)])
-                continue
-            label = member.data.reliable if data.reliable else member.data.lossy
-            by_style.setdefault((member.data.write, label), []).append((recipient.id, member))
-        for (_, label), members in by_style.items():
-            style = members[0][1].data
-            message = style.write(sender, data) if style is not None else None
-            if message is not None:
-                self._send(members, label, message, is_reliable=data.reliable)
-
-    def _send(
-        self, members: list[tuple[ParticipantId, _Member]], label: str, message: bytes, *, is_reliable: bool
-    ) -> None:
-        channels, direct = [], []
-        for id, member in members:
-            channel = self._peers.channel(id, label)
-            if channel is not None and not (is_reliable and member.outbox.waiting):
-                channels.append(channel)
-                direct.append(member)
-            elif is_reliable:
-                member.outbox.hold(label, message)
-        if not self._peers.broadcast(channels, message) and is_reliable:
-            for member in direct:
-                member.outbox.hold(label, message)
-
-    def _flush(self, participant: ParticipantId, member: _Member) -> None:
-        """Send what was held for a participant, in order, as far as its channel takes it now."""
-        while (held := member.outbox.next()) is not None:
-            label, message = held
-            channel = self._peers.channel(participant, label)
-            if channel is None or not self._peers.broadcast([channel], message):
-                return
-            member.outbox.done()
+    def _pass_on(self, room: Room, sender: Participant | None, recipients: Iterable[Participant], data: Data) -> None:
+        for recipient in self._courier.carry(sender, recipients, data):
+            self._tell(room, [DataReceived(recipient, sender, data)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -656,8 +617,6 @@ class _Member:
 
     room: Room
     mailbox: Mailbox
-    data: DataStyle | None
-    outbox: Outbox
     is_leaving: bool = False
     is_slow: bool = False
 
@@ -694,30 +653,6 @@ _LEFT_FOR = {
     Reason.ENGINE_BUSY: LeaveReason.NEGOTIATION_FAILED,
 }
 """Why a participant leaves when a peer it needs fails for this reason."""
-
-
-def _audience(room: Room, event: Event) -> tuple[ParticipantId, ...]:
-    """Who is told of an event through its queue."""
-    match event:
-        case Personal(to=to):
-            return (to,)
-        case RoomUpdated():
-            return tuple(room.participants)
-        case TrackAnnounced(participant=publisher):
-            return (publisher.id,)
-        case (
-            TrackUpdated(participant=publisher, track=Track(mid=None))
-            | TrackEnded(participant=publisher, track=Track(mid=None))
-        ):
-            return (publisher.id,)
-        case ParticipantEvent(participant=subject) if subject.grant.hidden:
-            return () if isinstance(event, ParticipantJoined | ParticipantLeft) else (subject.id,)
-        case ParticipantJoined(participant=subject):
-            return tuple(id for id in room.participants if id != subject.id)
-        case ParticipantEvent():
-            return tuple(room.participants)
-        case _:
-            return ()
 
 
 def _group_of(room: RoomId) -> int:

@@ -89,8 +89,11 @@ class Subscriptions:
             return [SubscriptionOpened(subscriber.id, self._open(subscriber, track))]
         if subscription is None:
             return []
-        may = subscriber.grant.can_subscribe
-        return [self.end(subscription, EndReason.UNSUBSCRIBED if may else EndReason.NOT_ALLOWED)]
+        if not subscriber.grant.can_subscribe:
+            return [self.end(subscription, EndReason.NOT_ALLOWED)]
+        if subscriber.receives_on is None:
+            return [self.end(subscription, EndReason.PEER_CLOSED)]
+        return [self.end(subscription, EndReason.UNSUBSCRIBED)]
 
     def bind(self, id: SubscriptionId, mid: Mid) -> None:
         """A negotiated section carries it."""
