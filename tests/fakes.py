@@ -46,6 +46,7 @@ from parley.engine.specs import (
     RecvSpec,
     RemoteTransport,
     SendSpec,
+    Setup,
     TransportId,
     TransportParams,
 )
@@ -179,8 +180,7 @@ class FakeTransport:
         if self._is_silent:
             self._is_silent = False
             raise EngineTimeout(f"transport {self.id}: no answer to apply within {deadline_s} s")
-        if self._refusal is not None:
-            reason, self._refusal = self._refusal, None
+        if (reason := self._why_not(remote, end, send)) is not None:
             raise EngineRefused(reason)
         if remote is not None:
             self.remote = remote
@@ -248,7 +248,8 @@ class FakeTransport:
         self.hear(IceSelected(self.id, "127.0.0.1:50000", "udp"))
         self.hear(DtlsConnected(self.id, "DTLS 1.2", "SRTP_AEAD_AES_256_GCM"))
         self.tell(TransportPhase.CONNECTED)
-        for channel in self.channels.values():
+        for channel in list(self.channels.values()):
+            channel.buffered = 0
             self.hear(ChannelOpen(self.id, channel, remote=False))
 
     def tell(self, phase: TransportPhase, reason: str | None = None) -> None:
@@ -313,6 +314,21 @@ class FakeTransport:
             fingerprint=FINGERPRINT,
             candidates=(f"candidate:1 1 udp 2130706431 127.0.0.1 {port} typ host",),
         )
+
+    def _why_not(
+        self, remote: RemoteTransport | None, end: Sequence[tuple[Mid, Flow]], send: Sequence[SendSpec]
+    ) -> str | None:
+        if self._refusal is not None:
+            reason, self._refusal = self._refusal, None
+            return reason
+        if remote is not None and remote.setup is Setup.PASSIVE:
+            return "setup is passive: the engine is the DTLS server"
+        senders = {c.mid: c.spec.ssrc for c in self.consumers.values() if (c.mid, Flow.SEND) not in end}
+        for spec in send:
+            taken = {ssrc for mid, ssrc in senders.items() if mid != spec.mid}
+            if spec.ssrc in taken or senders.setdefault(spec.mid, spec.ssrc) != spec.ssrc:
+                return f"section {spec.mid!r} cannot send with SSRC {spec.ssrc}"
+        return None
 
     def _receive(self, spec: RecvSpec) -> FakeProducer:
         producer = self.producers.get(spec.mid)
@@ -441,7 +457,7 @@ class FakeChannel:
         is_reliable = max_retransmits is None and max_lifetime_ms is None
         self.on_full = OnFull.CLOSE if is_reliable else OnFull.DROP_OLD
         self.buffered = 0
-        """Set by a test to make a slow reader."""
+        """Set by a test to make a slow reader; what is sent before the transport connects counts too."""
         self._listener: MessageListener | None = None
         self._held: list[Message] = []
 
@@ -462,6 +478,8 @@ class FakeChannel:
         if self.buffered + len(data) > self.limit_bytes:
             return self._overflow(Message(bytes(data), text))
         self.sent.append(Message(bytes(data), text))
+        if self.transport.phase in (TransportPhase.NEW, TransportPhase.CHECKING):
+            self.buffered += len(data)
         return True
 
     def set_limit(self, limit_bytes: int, on_full: OnFull) -> None:

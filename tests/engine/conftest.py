@@ -1,0 +1,93 @@
+"""An engine, fake or real, with whoever is on the other side of its transports."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+
+from parley.engine.engine import Applied, Engine, Transport
+from parley.engine.specs import DataSpec, EngineConfig, RecvSpec, SendSpec
+from tests.engine.peers import AiortcPeer, Ear, FakePeer, Peer
+from tests.fakes import FakeEngine
+
+HAS_NATIVE = importlib.util.find_spec("parley._native") is not None
+CONFIG = EngineConfig(bind="127.0.0.1", udp_port=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One transport with its listener and its peer."""
+
+    transport: Transport
+    ear: Ear
+    peer: Peer
+    applied: Applied
+
+
+class Rig:
+    """Makes engines and transports of one sort and cleans up after them."""
+
+    def __init__(self, is_real: bool) -> None:
+        self.is_real = is_real
+        self._engines: list[Engine] = []
+        self._peers: list[Peer] = []
+
+    def open(self, **changes: object) -> Engine:
+        """Start an engine on loopback with these fields of its configuration changed."""
+        config = replace(CONFIG, **changes)  # type: ignore[arg-type]
+        engine: Engine
+        if self.is_real:
+            from parley.engine.live import open_engine
+
+            engine = open_engine(config)
+        else:
+            engine = FakeEngine(config)
+        self._engines.append(engine)
+        return engine
+
+    async def call(
+        self,
+        engine: Engine,
+        *,
+        recv: Sequence[RecvSpec] = (),
+        send: Sequence[SendSpec] = (),
+        data: DataSpec | None = None,
+    ) -> Call:
+        """A transport that knows its peer and is not connected yet."""
+        ear = Ear()
+        transport = engine.create_transport(group=1, on_event=ear)
+        peer: Peer = await AiortcPeer.create(transport) if self.is_real else FakePeer(transport)
+        self._peers.append(peer)
+        applied = await transport.apply(remote=peer.remote(), recv=recv, send=send, data=data)
+        return Call(transport, ear, peer, applied)
+
+    async def close(self) -> None:
+        for peer in self._peers:
+            await peer.stop()
+        for engine in self._engines:
+            await engine.close()
+
+
+SORTS = [
+    pytest.param(False, id="fake"),
+    pytest.param(
+        True,
+        id="real",
+        marks=[pytest.mark.native, pytest.mark.skipif(not HAS_NATIVE, reason="the native module is not built")],
+    ),
+]
+
+
+@pytest.fixture(params=SORTS)
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    rig = Rig(is_real=request.param)
+    yield rig
+    await rig.close()
+
+
+@pytest.fixture
+async def engine(rig: Rig) -> Engine:
+    return rig.open()
