@@ -58,8 +58,9 @@ export async function validate(token: string): Promise<Verdict> {
 
 /** Read a token's claims without checking them, or nothing when it is not a token at all. */
 export function readClaims(token: string): Claims | undefined {
+  const payload = /^[\w-]+\.([\w-]+)\.[\w-]*$/.exec(token)?.[1]
+  if (!payload) return undefined
   try {
-    const payload = token.split('.')[1] ?? ''
     const bytes = Uint8Array.from(atob(payload.replace(/-/g, '+').replace(/_/g, '/')), (c) => c.charCodeAt(0))
     const claims = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>
     const video = (claims.video ?? {}) as Record<string, unknown>

@@ -1,13 +1,13 @@
 // Which of the page's two screens is shown, and how one gets from the lobby into a call and back.
 
 import { useEffect, useMemo, useState } from 'preact/hooks'
-import { type Config, MintRefused, mintToken, readConfig, validate } from './api'
+import { type Config, MintRefused, mintToken, readClaims, readConfig, validate } from './api'
 import { Call } from './call'
 import { Preview } from './devices'
 import { Lobby } from './lobby'
 import { putInAddress, recall, remember, takeTokenFromAddress, type Wishes } from './memory'
 import { Session } from './session'
-import { type Notice, whyNoToken, whyNotJoined } from './words'
+import { type Notice, notAToken, whyNoToken, whyNotJoined } from './words'
 
 const tokenFromAddress = takeTokenFromAddress()
 
@@ -38,6 +38,7 @@ export function App() {
 
   /** Join, and show the call; or give the reason why not. */
   async function enter({ name, room }: Wishes, pasted: string): Promise<Notice | undefined> {
+    if (pasted && !readClaims(pasted)) return notAToken()
     let token = pasted
     try {
       token ||= await mintToken(room, name)

@@ -5,7 +5,7 @@ import { pictureOf } from './picture'
 import { Store } from './store'
 import type { Picture } from './view'
 import { Voice } from './voice'
-import { type Source, whyNoDevice } from './words'
+import { noDevicesHere, type Source, whyNoDevice } from './words'
 
 export interface Wanted {
   mic: boolean
@@ -29,7 +29,7 @@ const NOTHING: Opened = { mic: undefined, camera: undefined, problems: [] }
 
 /** Open what is wanted, with one question to the user where that is possible. Never throws: see `problems`. */
 export async function open(wanted: Wanted): Promise<Opened> {
-  if (!wanted.mic && !wanted.camera) return NOTHING
+  if ((!wanted.mic && !wanted.camera) || noDevicesHere()) return NOTHING
   try {
     return sort(await createLocalTracks({ audio: wanted.mic, video: wanted.camera && CAPTURE }))
   } catch (error) {

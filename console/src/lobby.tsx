@@ -171,15 +171,22 @@ function until(when: Date): string {
 
 function Looking({ preview, isJoining }: { preview: Preview; isJoining: boolean }) {
   const view = useStore(preview.store)
+  const obstacle = noDevicesHere()
   const meter = useRef<HTMLDivElement>(null)
   const { wanted } = view
-  const obstacle = noDevicesHere()
   useEffect(() => {
     if (!view.hasMic) return
     const timer = setInterval(() => meter.current?.style.setProperty('--level', preview.level().toFixed(2)), 80)
     return () => clearInterval(timer)
   }, [view.hasMic])
 
+  if (obstacle) {
+    return (
+      <section class="looking" aria-label="Your camera and microphone">
+        <NoticeCard notice={obstacle} />
+      </section>
+    )
+  }
   return (
     <section class="looking" aria-label="Your camera and microphone">
       <div class="tile looking-glass" data-mine="true">
@@ -187,41 +194,38 @@ function Looking({ preview, isJoining }: { preview: Preview; isJoining: boolean 
           <Video picture={view.picture} />
         ) : (
           <div class="looking-words">
-            <p>{words(view, !!obstacle)}</p>
-            {wanted.camera && !obstacle && !view.isOpening && !isJoining && (
+            <p>{words(view)}</p>
+            {wanted.camera && !view.isOpening && !isJoining && (
               <button type="button" class="button plain" onClick={() => void preview.want(wanted)}>
                 Try them now
               </button>
             )}
           </div>
         )}
-        {!obstacle && (
-          <div class="looking-controls">
-            <button
-              type="button"
-              class="control"
-              data-off={!wanted.mic}
-              aria-label={wanted.mic ? 'Join muted' : 'Join with microphone'}
-              disabled={isJoining}
-              onClick={() => void preview.want({ mic: !wanted.mic })}
-            >
-              <MicIcon off={!wanted.mic} />
-              {view.hasMic && <i ref={meter} class="meter" aria-hidden="true" />}
-            </button>
-            <button
-              type="button"
-              class="control"
-              data-off={!wanted.camera}
-              aria-label={wanted.camera ? 'Join without camera' : 'Join with camera'}
-              disabled={isJoining}
-              onClick={() => void preview.want({ camera: !wanted.camera })}
-            >
-              <CameraIcon off={!wanted.camera} />
-            </button>
-          </div>
-        )}
+        <div class="looking-controls">
+          <button
+            type="button"
+            class="control"
+            data-off={!wanted.mic}
+            aria-label={wanted.mic ? 'Join muted' : 'Join with microphone'}
+            disabled={isJoining}
+            onClick={() => void preview.want({ mic: !wanted.mic })}
+          >
+            <MicIcon off={!wanted.mic} />
+            {view.hasMic && <i ref={meter} class="meter" aria-hidden="true" />}
+          </button>
+          <button
+            type="button"
+            class="control"
+            data-off={!wanted.camera}
+            aria-label={wanted.camera ? 'Join without camera' : 'Join with camera'}
+            disabled={isJoining}
+            onClick={() => void preview.want({ camera: !wanted.camera })}
+          >
+            <CameraIcon off={!wanted.camera} />
+          </button>
+        </div>
       </div>
-      {obstacle && <NoticeCard notice={obstacle} />}
       {view.problems.map((problem) => (
         <p key={problem} class="looking-problem" role="status">
           {problem} You can join all the same.
@@ -231,8 +235,7 @@ function Looking({ preview, isJoining }: { preview: Preview; isJoining: boolean 
   )
 }
 
-function words({ wanted, isOpening }: { wanted: { mic: boolean; camera: boolean }; isOpening: boolean }, hasObstacle: boolean): string {
-  if (hasObstacle) return 'Watching and listening'
+function words({ wanted, isOpening }: { wanted: { mic: boolean; camera: boolean }; isOpening: boolean }): string {
   if (isOpening) return 'Waiting for the browser’s permission…'
   if (wanted.camera) return wanted.mic ? 'Camera and microphone open when you join' : 'The camera opens when you join'
   if (wanted.mic) return 'Joining with sound, without a picture'

@@ -14,14 +14,19 @@ function problem(title: string, detail: string, said?: string): Notice {
   return { tone: 'problem', title, detail, ...(said ? { said } : {}) }
 }
 
+/** Why the server gave this page no token; `said` is its answer, if it gave one. */
+export function whyNoToken(said: string | undefined): Notice {
+  if (said === undefined) return noServer()
+  return problem('The server gave no token', 'Check the name and the room, or paste a token that somebody made for you.', said)
+}
+
+export function notAToken(): Notice {
+  return problem('This is not an access token', 'A token has three parts joined by dots, and begins with “eyJ”. Copy it again, in full.')
+}
+
 /** Why joining failed: what the client library met, and what the server says of the token when asked again. */
 export function whyNotJoined(error: unknown, verdict: Verdict): Notice {
-  if (verdict.kind === 'unreachable') {
-    return problem(
-      'The server does not answer',
-      'It may have stopped, or this device lost its network. Check that the server is running, then try again.',
-    )
-  }
+  if (verdict.kind === 'unreachable') return noServer()
   if (verdict.kind === 'refused') return refusal(verdict)
   if (error instanceof ConnectionError) {
     switch (error.reason) {
@@ -41,6 +46,13 @@ export function whyNotJoined(error: unknown, verdict: Verdict): Notice {
   )
 }
 
+function noServer(): Notice {
+  return problem(
+    'The server does not answer',
+    'It may have stopped, or this device lost its network. Check that the server is running, then try again.',
+  )
+}
+
 function noMedia(): Notice {
   return problem(
     'Sound and pictures cannot get through',
@@ -53,7 +65,7 @@ function refusal({ status, said }: { status: number; said: string }): Notice {
   if (/expired/i.test(said)) {
     return problem('This token has expired', 'Ask for a new one, or make one with “parley token”, and paste it here.', said)
   }
-  if (/not yet valid|nbf|iat/i.test(said)) {
+  if (/not yet valid|not valid yet|\bnbf\b/i.test(said)) {
     return problem('This token is not valid yet', 'It starts later, or the clock of the machine that made it runs ahead.', said)
   }
   if (/invalid api key/i.test(said)) {
@@ -129,13 +141,4 @@ export function whyNoDevice(error: unknown, source: Source): string {
   }
   if (!window.isSecureContext) return `${the} needs a page that comes over HTTPS.`
   return `${the} did not start${error instanceof Error && error.message ? `: ${error.message}` : '.'}`
-}
-
-/** Why the server gave this page no token. */
-export function whyNoToken(said: string | undefined): Notice {
-  if (said) return problem('The server gave no token', 'Check the name and the room, or paste a token that somebody made for you.', said)
-  return problem(
-    'The server does not answer',
-    'It may have stopped, or this device lost its network. Check that the server is running, then try again.',
-  )
 }

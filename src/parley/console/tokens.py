@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from parley.errors import ParleyError, Reason
 
-LONGEST_BYTES = 256
+LONGEST_ROOM_BYTES = 256
+LONGEST_NAME_BYTES = 240
+"""Short of the 256 that an identity may have, because a fresh identity is made of a name and a few letters more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A room and a display name, trimmed, neither empty nor over 256 bytes of UTF-8."""
+    """A room and a display name, trimmed, neither empty nor over its limit in bytes of UTF-8."""
 
     room: str
     name: str
@@ -36,10 +38,10 @@ def read_asked(body: bytes) -> Asked:
         raise TokenRefused(400, "not_json", "the body is not JSON") from bad
     if not isinstance(read, dict):
         raise TokenRefused(400, "not_json", "the body is not a JSON object")
-    return Asked(room=_text(read, "room"), name=_text(read, "name"))
+    return Asked(room=_text(read, "room", LONGEST_ROOM_BYTES), name=_text(read, "name", LONGEST_NAME_BYTES))
 
 
-def _text(read: dict[object, object], field: str) -> str:
+def _text(read: dict[object, object], field: str, longest: int) -> str:
     value = read.get(field)
     if not isinstance(value, str) or not value.strip():
         raise TokenRefused(400, f"{field}_missing", f"a {field} is needed")
@@ -47,6 +49,6 @@ def _text(read: dict[object, object], field: str) -> str:
         size = len(value.strip().encode())
     except UnicodeEncodeError as bad:  # JSON may carry half a surrogate pair
         raise TokenRefused(400, f"{field}_unreadable", f"the {field} is not valid text") from bad
-    if size > LONGEST_BYTES:
-        raise TokenRefused(400, f"{field}_too_long", f"the {field} is {size} bytes long: {LONGEST_BYTES} are allowed")
+    if size > longest:
+        raise TokenRefused(400, f"{field}_too_long", f"the {field} is {size} bytes long: {longest} are allowed")
     return value.strip()
