@@ -142,7 +142,6 @@ pub(crate) enum Command {
     AddRemoteCandidate {
         transport: TransportId,
         request: RequestId,
-        candidate: String,
     },
     RestartIce {
         transport: TransportId,
@@ -180,5 +179,4 @@ pub(crate) enum Command {
     CloseChannel {
         channel: Arc<ChannelShared>,
     },
-    Shutdown,
 }

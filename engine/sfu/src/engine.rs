@@ -21,8 +21,9 @@ use crate::media::{MediaChange, MediaCommand};
 use crate::net::sys;
 use crate::net::udp::UdpSocket;
 use crate::port::Port;
-use crate::shard::{self, Board, Certificate};
+use crate::shard::{Board, Shard};
 use crate::spec::{ConsumerId, Flow, GroupId, Mid, ProducerId, TransportId};
+use crate::transport::dtls::Certificate;
 
 /// A transport as its maker sees it: everything a local description needs, known at once.
 #[derive(Clone)]
@@ -87,10 +88,11 @@ impl Engine {
         let socket = UdpSocket::bind(address).map_err(start(&format!("binding UDP {address}")))?;
         let local = socket.local();
         let candidates = candidates(&config, local).map_err(start("reading local addresses"))?;
-        let certificate = Certificate::generate().map_err(|reason| Error::Start {
-            attempt: "making a certificate".to_owned(),
-            source: std::io::Error::other(reason),
-        })?;
+        let certificate =
+            Certificate::generate(config.mtu_bytes).map_err(|reason| Error::Start {
+                attempt: "making a certificate".to_owned(),
+                source: std::io::Error::other(reason),
+            })?;
         let fingerprint: Arc<str> = certificate.fingerprint().into();
         let port = Port::new(config.command_queue, config.event_queue)
             .map_err(start("making an eventfd"))?;
@@ -98,11 +100,10 @@ impl Engine {
         let board = Arc::new(Board::default());
 
         let (say, ended) = mpsc::channel();
-        let shard = shard::Shard::new(
+        let shard = Shard::new(
             config.clone(),
             socket,
             certificate,
-            candidates.iter().map(|c| c.address).collect(),
             port.clone(),
             board.clone(),
         )
@@ -121,7 +122,7 @@ impl Engine {
             board,
             local,
             fingerprint,
-            candidates: candidates.into_iter().map(|c| c.text).collect(),
+            candidates,
             mids: Mutex::default(),
             random: SystemRandom::new(),
             thread: Mutex::new(Some(Running { ended, thread })),
@@ -247,19 +248,17 @@ impl Engine {
         Ok(applied)
     }
 
-    /// Adds a candidate of the peer, from `candidate:` on. One that cannot be used (a name, another
-    /// protocol) is skipped and still `Done`. Errors: `Busy`, `Closed`.
+    /// Takes a candidate of the peer, from `candidate:` on. A lite agent sends no checks and learns
+    /// the peer's addresses from those it receives (RFC 8445 §7.3.1.3), so any text is `Done` and none
+    /// is used. Errors: `Busy`, `Closed`.
     pub fn add_remote_candidate(
         &self,
         transport: TransportId,
-        candidate: &str,
+        _candidate: &str,
     ) -> Result<RequestId, Error> {
         let request = self.request();
-        self.port.send(Command::AddRemoteCandidate {
-            transport,
-            request,
-            candidate: candidate.to_owned(),
-        })?;
+        self.port
+            .send(Command::AddRemoteCandidate { transport, request })?;
         Ok(request)
     }
 
@@ -431,14 +430,8 @@ impl Drop for Engine {
     }
 }
 
-/// One of our own candidates: its text, and the address it names.
-struct LocalCandidate {
-    text: String,
-    address: SocketAddr,
-}
-
 /// One UDP host candidate per announced address (RFC 8839 §5.1).
-fn candidates(config: &EngineConfig, local: SocketAddr) -> std::io::Result<Vec<LocalCandidate>> {
+fn candidates(config: &EngineConfig, local: SocketAddr) -> std::io::Result<Arc<[String]>> {
     let addresses: Vec<SocketAddr> = if !config.announce.is_empty() {
         config
             .announce
@@ -467,15 +460,12 @@ fn candidates(config: &EngineConfig, local: SocketAddr) -> std::io::Result<Vec<L
             // falls with the order of the list, component 1.
             let local_preference = 65_535 - index as u32;
             let priority = (126 << 24) | (local_preference << 8) | 255;
-            LocalCandidate {
-                text: format!(
-                    "candidate:{} 1 udp {priority} {} {} typ host",
-                    index + 1,
-                    address.ip(),
-                    address.port()
-                ),
-                address,
-            }
+            format!(
+                "candidate:{} 1 udp {priority} {} {} typ host",
+                index + 1,
+                address.ip(),
+                address.port()
+            )
         })
         .collect())
 }

@@ -57,8 +57,6 @@ pub enum Reason {
     Dtls,
     /// The certificate is not the one the description named.
     Fingerprint,
-    /// The SCTP association was aborted or gave up.
-    Sctp,
     /// Our own mistake: a panic contained to this transport.
     Internal,
 }
@@ -71,7 +69,6 @@ impl Reason {
             Reason::Timeout => "timeout",
             Reason::Dtls => "dtls",
             Reason::Fingerprint => "fingerprint",
-            Reason::Sctp => "sctp",
             Reason::Internal => "internal",
         }
     }
@@ -84,7 +81,7 @@ pub enum ChannelEnd {
     Peer,
     /// Its send queue was full and its answer to that is to close.
     Full,
-    /// Its transport ended.
+    /// Its transport or the association of all channels ended.
     Transport,
     /// It could not be opened: the stream is taken, or there is no free one.
     Refused,

@@ -21,6 +21,7 @@ pub mod rtp;
 mod shard;
 pub mod spec;
 pub mod srtp;
+mod transport;
 mod wire;
 
 pub use data::Channel;

@@ -124,6 +124,8 @@ pub(crate) struct Mailbox {
     fd: EventFd,
     /// The descriptor is readable already.
     rung: AtomicBool,
+    /// Messages were kept back because the queue was half full.
+    starved: AtomicBool,
     lost: AtomicU64,
 }
 
@@ -133,6 +135,7 @@ impl Mailbox {
             queue: ArrayQueue::new(capacity),
             fd: EventFd::new()?,
             rung: AtomicBool::new(false),
+            starved: AtomicBool::new(false),
             lost: AtomicU64::new(0),
         })
     }
@@ -155,9 +158,14 @@ impl Mailbox {
         }
     }
 
-    /// Messages may fill half of the queue; the rest is kept for life-cycle events.
-    pub fn has_room_for_messages(&self) -> bool {
-        self.queue.len() < self.queue.capacity() / 2
+    /// Messages may fill half of the queue; the rest is kept for life-cycle events. A no is
+    /// remembered, and [`drain`](Self::drain) tells when it has become a yes.
+    pub fn takes_messages(&self) -> bool {
+        let room = self.queue.len() < self.queue.capacity() / 2;
+        if !room {
+            self.starved.store(true, Ordering::SeqCst);
+        }
+        room
     }
 
     pub fn is_empty(&self) -> bool {
@@ -199,6 +207,10 @@ impl Mailbox {
             if lost > 0 {
                 out.push(Event::Overflow { shard: 0, lost });
             }
+        }
+        if self.starved.load(Ordering::SeqCst) && self.queue.len() < self.queue.capacity() / 4 {
+            self.starved.store(false, Ordering::SeqCst);
+            resume = true;
         }
         self.ring();
         resume

@@ -1,6 +1,9 @@
 //! Data channels: what the caller holds, and what the shard keeps for each.
+#![deny(clippy::indexing_slicing, clippy::unwrap_used)]
 
+mod channel;
 mod handle;
 
+pub(crate) use channel::{Channels, Context};
 pub use handle::Channel;
 pub(crate) use handle::ChannelShared;

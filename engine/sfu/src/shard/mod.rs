@@ -1,71 +1,621 @@
 //! The shard: one thread that owns a socket, its transports, and everything they carry.
+//!
+//! A turn of its loop does what was asked, what is due and what has arrived, sends what came of it,
+//! and sleeps. Work for one transport runs in a scope of its own: a panic there ends that transport
+//! and nothing else.
+
+mod board;
+pub(crate) mod counts;
+mod timers;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use ring::digest;
+use is::stun::StunMessage;
+use ring::rand::{SecureRandom, SystemRandom};
+use rustc_hash::FxHashMap;
+use slab::Slab;
 
+pub(crate) use board::Board;
+use counts::Counts;
+use timers::Timers;
+
+use crate::command::{Command, RequestId};
 use crate::config::EngineConfig;
+use crate::event::{ChannelEnd, Event, Failure, Reason};
+use crate::media::{Media, MediaConfig, MediaEvent};
+use crate::net::arena::Arena;
+use crate::net::demux::{Demux, Kind, StunLimit, classify};
+use crate::net::sys::{BATCH, Epoll, Ready, Received, RecvBatch};
 use crate::net::udp::UdpSocket;
 use crate::port::Port;
+use crate::spec::TransportId;
+use crate::transport::dtls::Certificate;
+use crate::transport::{Peer, World};
 
-/// The self-signed certificate every transport of the process shows.
-pub(crate) struct Certificate {
-    inner: dimpl::DtlsCertificate,
-}
-
-impl Certificate {
-    /// A fresh P-256 key and certificate.
-    pub fn generate() -> Result<Certificate, String> {
-        dimpl::certificate::generate_self_signed_certificate()
-            .map(|inner| Certificate { inner })
-            .map_err(|error| error.to_string())
-    }
-
-    /// As in `a=fingerprint` (RFC 8122): `sha-256 AB:CD:…`.
-    pub fn fingerprint(&self) -> String {
-        let digest = digest::digest(&digest::SHA256, &self.inner.certificate);
-        let hex: Vec<String> = digest.as_ref().iter().map(|b| format!("{b:02X}")).collect();
-        format!("sha-256 {}", hex.join(":"))
-    }
-}
-
-/// Counters as last written by the shard, for whoever asks.
-#[derive(Default)]
-pub(crate) struct Board {
-    values: Mutex<Vec<(&'static str, u64)>>,
-}
-
-impl Board {
-    pub fn read(&self) -> Vec<(&'static str, u64)> {
-        self.values
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
+const SOCKET: u64 = 0;
+const WAKE: u64 = 1;
+/// Batches read before anything else gets a turn.
+const BATCHES: usize = 16;
+/// Commands done before anything else gets a turn.
+const COMMANDS: usize = 512;
+/// How old the counters on the board may be.
+const BOARD_AGE: Duration = Duration::from_millis(100);
+/// Panics outside a transport's scope after which the shard gives up.
+const MAX_PANICS: u64 = 100;
 
 pub(crate) struct Shard {
+    config: EngineConfig,
     port: Arc<Port>,
+    board: Arc<Board>,
+    certificate: Certificate,
+    epoll: Epoll,
+    peers: Slab<Peer>,
+    by_id: FxHashMap<TransportId, usize>,
+    demux: Demux,
+    stun_limit: StunLimit,
+    timers: Timers,
+    arena: Arena,
+    watching_writable: bool,
+    media: Media,
+    media_events: Vec<MediaEvent>,
+    counts: Counts,
+    board_at: Instant,
+    board_stale: bool,
 }
 
 impl Shard {
     pub fn new(
-        _config: EngineConfig,
-        _socket: UdpSocket,
-        _certificate: Certificate,
-        _candidates: Vec<SocketAddr>,
+        config: EngineConfig,
+        socket: UdpSocket,
+        certificate: Certificate,
         port: Arc<Port>,
-        _board: Arc<Board>,
+        board: Arc<Board>,
     ) -> io::Result<Shard> {
-        Ok(Shard { port })
+        let epoll = Epoll::new()?;
+        epoll.add(socket.raw_fd(), SOCKET)?;
+        epoll.add(port.wake.raw(), WAKE)?;
+        let now = Instant::now();
+        let mut seed = [0; 8];
+        SystemRandom::new()
+            .fill(&mut seed)
+            .map_err(|_| io::Error::other("the system has no random bytes"))?;
+        let media = MediaConfig {
+            mtu_bytes: config.mtu_bytes,
+            rtx_cache: config.rtx_cache,
+            sr_interval: config.sr_interval,
+            ..MediaConfig::default()
+        };
+        Ok(Shard {
+            stun_limit: StunLimit::new(config.stun_rate, now),
+            media: Media::new(&media, u64::from_ne_bytes(seed)),
+            config,
+            port,
+            board,
+            certificate,
+            epoll,
+            peers: Slab::new(),
+            by_id: FxHashMap::default(),
+            demux: Demux::new(),
+            timers: Timers::default(),
+            arena: Arena::new(socket),
+            watching_writable: false,
+            media_events: Vec::new(),
+            counts: Counts::default(),
+            board_at: now,
+            board_stale: true,
+        })
     }
 
-    pub fn run(self) {
-        while !self.port.stopping() {
-            while self.port.next_command().is_some() {}
-            std::thread::sleep(std::time::Duration::from_millis(10));
+    /// Works until it is told to stop; then closes every transport.
+    pub fn run(mut self) {
+        let mut received = RecvBatch::new();
+        while !self.port.stopping() && self.counts.panics < MAX_PANICS {
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn(&mut received)));
+            match turn {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "the shard cannot wait for its socket any more");
+                    break;
+                }
+                Err(_) => {
+                    self.counts.panics += 1;
+                    self.port.mailbox.post(Event::InternalError {
+                        shard: 0,
+                        transport: None,
+                    });
+                }
+            }
         }
+        let keys: Vec<usize> = self.peers.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.close(key, Reason::Local, Instant::now());
+        }
+        self.arena.flush();
+        self.publish_media_events();
+        self.write_board(Instant::now());
+        self.port.mailbox.ring();
+    }
+
+    fn turn(&mut self, received: &mut RecvBatch) -> io::Result<()> {
+        let now = Instant::now();
+        self.do_commands(now);
+        self.do_timers(now);
+        self.finish(now);
+
+        let mut ready = [Ready::default(); 8];
+        let count = if self.port.park() {
+            let timeout = self
+                .next_deadline()
+                .map(|at| at.saturating_duration_since(Instant::now()));
+            self.epoll.wait(timeout, &mut ready)?
+        } else {
+            self.epoll.wait(Some(Duration::ZERO), &mut ready)?
+        };
+        self.port.unpark();
+        for ready in ready.iter().take(count) {
+            match ready.token {
+                WAKE => self.port.wake.reset(),
+                _ => {
+                    if ready.writable {
+                        self.arena.flush_or_drop();
+                    }
+                    if ready.readable {
+                        self.receive(received);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends and tells what this turn has brought.
+    fn finish(&mut self, now: Instant) {
+        self.arena.flush();
+        let blocked = self.arena.is_blocked();
+        if blocked != self.watching_writable {
+            let fd = self.arena.socket().raw_fd();
+            // It fails only if the descriptor is not ours, and it is; then nothing is lost but time.
+            let _ = self.epoll.set_writable(fd, SOCKET, blocked);
+            self.watching_writable = blocked;
+        }
+        self.publish_media_events();
+        self.port.mailbox.ring();
+        if self.board_stale && now.saturating_duration_since(self.board_at) >= BOARD_AGE {
+            self.write_board(now);
+        }
+    }
+
+    fn publish_media_events(&mut self) {
+        for event in self.media_events.drain(..) {
+            self.port.mailbox.post(Event::Media(event));
+        }
+    }
+
+    fn write_board(&mut self, now: Instant) {
+        let mut values = self.counts.entries();
+        values.extend([
+            ("transports", self.peers.len() as u64),
+            ("datagrams_out", self.arena.sent),
+            ("bytes_out", self.arena.sent_bytes),
+            ("drop_out_full", self.arena.dropped_full),
+            ("drop_out_error", self.arena.dropped_error),
+        ]);
+        values.extend(self.media.counters().entries());
+        self.board.write(values);
+        self.board_at = now;
+        self.board_stale = false;
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let board = self.board_stale.then_some(self.board_at + BOARD_AGE);
+        [self.timers.next(), self.media.next_deadline(), board]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    // ── what has arrived ────────────────────────────────────────────────────────────────────────
+
+    fn receive(&mut self, received: &mut RecvBatch) {
+        for _ in 0..BATCHES {
+            let count = match received.receive(self.arena.socket().fd()) {
+                Ok(count) => count,
+                // An ICMP error of some earlier datagram; what waits is read in the next turn.
+                Err(_) => return,
+            };
+            let now = Instant::now();
+            self.board_stale |= count > 0;
+            for (datagram, bytes) in received.datagrams() {
+                self.on_datagram(datagram, bytes, now);
+            }
+            self.arena.flush();
+            if count < BATCH {
+                return;
+            }
+        }
+    }
+
+    fn on_datagram(&mut self, datagram: Received, bytes: &mut [u8], now: Instant) {
+        self.counts.datagrams_in += 1;
+        self.counts.bytes_in += bytes.len() as u64;
+        if datagram.truncated {
+            self.counts.drop_truncated += 1;
+            return;
+        }
+        match classify(bytes) {
+            Some(Kind::Stun) => self.on_stun(datagram.from, bytes, now),
+            Some(Kind::Dtls) => match self.demux.sender(&datagram.from) {
+                Some(key) => self.with_peer(key, now, |peer, world| {
+                    peer.count_in(bytes.len());
+                    peer.on_dtls(bytes, world)
+                }),
+                None => self.counts.drop_dtls_unknown_sender += 1,
+            },
+            Some(Kind::Media) => match self.demux.sender(&datagram.from) {
+                Some(key) => self.with_peer(key, now, |peer, world| {
+                    peer.count_in(bytes.len());
+                    peer.on_media(bytes, world);
+                    Ok(())
+                }),
+                None => self.counts.drop_media_unknown_sender += 1,
+            },
+            None => self.counts.drop_unknown_protocol += 1,
+        }
+    }
+
+    /// A connectivity check finds its transport by ufrag before any digest is computed; one that
+    /// finds none is not answered.
+    fn on_stun(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
+        // An admitted sender has shown that it knows a password; everyone else shares a rate.
+        if self.demux.sender(&from).is_none() && !self.stun_limit.take(from.ip(), now) {
+            self.counts.drop_stun_rate += 1;
+            return;
+        }
+        // The parser is not ours: what it cannot take is one datagram, not the shard.
+        let parsed = catch_unwind(|| StunMessage::parse(bytes));
+        let Ok(Ok(message)) = parsed else {
+            self.counts.drop_stun_malformed += 1;
+            return;
+        };
+        if !message.is_binding_request() {
+            self.counts.drop_stun_unasked += 1;
+            return;
+        }
+        let found = message
+            .split_username()
+            .and_then(|(ufrag, _)| self.demux.ufrag(ufrag));
+        let Some(key) = found else {
+            self.counts.drop_stun_unknown_user += 1;
+            return;
+        };
+        let mut accepted = None;
+        self.with_peer(key, now, |peer, world| {
+            peer.count_in(bytes.len());
+            accepted = peer.on_check(from, &message, world);
+            Ok(())
+        });
+        let Some(accepted) = accepted else {
+            self.counts.drop_stun_integrity += 1;
+            return;
+        };
+        self.counts.checks_in += 1;
+        if accepted.role_conflict {
+            return;
+        }
+        self.demux.add_sender(from, key);
+        if let Some(evicted) = accepted.evicted {
+            self.demux.remove_sender(&evicted, key);
+        }
+        if let Some(retired) = accepted.retired {
+            self.demux.remove_ufrag(&retired);
+        }
+    }
+
+    // ── what is due ─────────────────────────────────────────────────────────────────────────────
+
+    fn do_timers(&mut self, now: Instant) {
+        while let Some((key, id, at)) = self.timers.due(now) {
+            let current = self
+                .peers
+                .get_mut(key)
+                .filter(|peer| peer.id == id && peer.scheduled == Some(at));
+            let Some(peer) = current else {
+                continue;
+            };
+            peer.scheduled = None;
+            self.with_peer(key, now, |peer, world| peer.on_timer(world));
+        }
+        if self.media.next_deadline().is_some_and(|at| at <= now) {
+            self.media
+                .on_timer(now, &mut self.arena, &mut self.media_events);
+            self.board_stale = true;
+        }
+    }
+
+    // ── what was asked ──────────────────────────────────────────────────────────────────────────
+
+    fn do_commands(&mut self, now: Instant) {
+        for _ in 0..COMMANDS {
+            let Some(command) = self.port.next_command() else {
+                break;
+            };
+            self.do_command(command, now);
+        }
+        if self.port.take_resume() {
+            let stalled: Vec<usize> = self
+                .peers
+                .iter()
+                .filter(|(_, peer)| peer.has_stalled())
+                .map(|(key, _)| key)
+                .collect();
+            for key in stalled {
+                self.with_peer(key, now, |peer, world| peer.resume(world));
+            }
+        }
+    }
+
+    fn do_command(&mut self, command: Command, now: Instant) {
+        self.board_stale = true;
+        match command {
+            Command::Create {
+                transport,
+                group,
+                ufrag,
+                pwd,
+            } => {
+                let key = self.peers.vacant_key();
+                self.demux.add_ufrag(&ufrag, key);
+                let certificate = self.certificate.clone();
+                let peer = Peer::new(
+                    transport,
+                    group,
+                    ufrag,
+                    pwd,
+                    &certificate,
+                    &mut self.world(now),
+                );
+                self.peers.insert(peer);
+                self.by_id.insert(transport, key);
+            }
+            Command::Apply {
+                transport,
+                request,
+                remote,
+                media,
+                data,
+            } => {
+                let mut result = Err(Failure::Internal);
+                let found = self.with_transport(transport, now, |peer, world| {
+                    result = peer.apply(remote.as_ref(), &media, data, world)?;
+                    Ok(())
+                });
+                self.done(request, if found { result } else { Err(Failure::Gone) });
+            }
+            Command::AddRemoteCandidate { transport, request } => {
+                let found = self.by_id.contains_key(&transport);
+                self.done(request, if found { Ok(()) } else { Err(Failure::Gone) });
+            }
+            Command::RestartIce {
+                transport,
+                ufrag,
+                pwd,
+            } => {
+                let Some(key) = self.by_id.get(&transport).copied() else {
+                    return;
+                };
+                self.demux.add_ufrag(&ufrag, key);
+                let mut retired = None;
+                self.with_peer(key, now, |peer, world| {
+                    retired = peer.restart_ice(ufrag, pwd, world);
+                    Ok(())
+                });
+                if let Some(retired) = retired {
+                    self.demux.remove_ufrag(&retired);
+                }
+            }
+            Command::SetBitrate {
+                transport,
+                request,
+                max_in_bps,
+            } => {
+                let found = self.with_transport(transport, now, |peer, world| {
+                    world
+                        .media
+                        .set_max_in(peer.id, max_in_bps, world.now, world.arena);
+                    Ok(())
+                });
+                self.done(request, if found { Ok(()) } else { Err(Failure::Gone) });
+            }
+            Command::Stats { transport, request } => {
+                let mut stats = None;
+                self.with_transport(transport, now, |peer, world| {
+                    stats = Some(Box::new(peer.stats(world)));
+                    Ok(())
+                });
+                match stats {
+                    Some(stats) => self.port.mailbox.post(Event::Stats {
+                        request,
+                        transport,
+                        stats,
+                    }),
+                    None => self.done(request, Err(Failure::Gone)),
+                }
+            }
+            Command::Close { transport } => {
+                if let Some(key) = self.by_id.get(&transport).copied() {
+                    self.close(key, Reason::Local, now);
+                }
+            }
+            Command::Media(command) => {
+                let Shard {
+                    media,
+                    arena,
+                    media_events,
+                    ..
+                } = self;
+                media.command(command, now, arena, media_events);
+            }
+            Command::OpenChannel {
+                transport,
+                shared,
+                options,
+            } => {
+                let channel = shared.id;
+                let found = self.with_transport(transport, now, |peer, world| {
+                    peer.open_channel(shared, options, world)
+                });
+                if !found {
+                    self.port.mailbox.post(Event::ChannelClosed {
+                        transport,
+                        channel,
+                        reason: ChannelEnd::Transport,
+                    });
+                }
+            }
+            Command::Send {
+                channel,
+                data,
+                text,
+            } => {
+                let bytes = data.len();
+                let found = self.with_transport(channel.transport, now, |peer, world| {
+                    peer.send(&channel, data, text, world)
+                });
+                if !found {
+                    channel.let_go(bytes);
+                }
+            }
+            Command::Broadcast {
+                channels,
+                data,
+                text,
+            } => {
+                for channel in channels {
+                    let bytes = data.len();
+                    let data = data.clone();
+                    let found = self.with_transport(channel.transport, now, |peer, world| {
+                        peer.send(&channel, data, text, world)
+                    });
+                    if !found {
+                        channel.let_go(bytes);
+                    }
+                }
+            }
+            Command::CloseChannel { channel } => {
+                self.with_transport(channel.transport, now, |peer, world| {
+                    peer.close_channel(&channel, world)
+                });
+            }
+        }
+    }
+
+    fn done(&self, request: RequestId, result: Result<(), Failure>) {
+        self.port.mailbox.post(Event::Done { request, result });
+    }
+
+    // ── one transport at a time ─────────────────────────────────────────────────────────────────
+
+    /// Runs work for one transport in its own scope. False: there is none with this id.
+    fn with_transport(
+        &mut self,
+        transport: TransportId,
+        now: Instant,
+        work: impl FnOnce(&mut Peer, &mut World<'_>) -> Result<(), Reason>,
+    ) -> bool {
+        let Some(key) = self.by_id.get(&transport).copied() else {
+            return false;
+        };
+        self.with_peer(key, now, work);
+        true
+    }
+
+    /// Runs work for one transport. Whatever goes wrong in it, down to a panic, ends that transport.
+    fn with_peer(
+        &mut self,
+        key: usize,
+        now: Instant,
+        work: impl FnOnce(&mut Peer, &mut World<'_>) -> Result<(), Reason>,
+    ) {
+        let (peers, mut world) = self.split(now);
+        let Some(peer) = peers.get_mut(key) else {
+            return;
+        };
+        // What a panic leaves torn is this peer, and it is dropped.
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(peer, &mut world)));
+        match outcome {
+            Ok(Ok(())) => self.schedule(key, now),
+            Ok(Err(reason)) => self.close(key, reason, now),
+            Err(_) => {
+                self.counts.panics += 1;
+                self.port.mailbox.post(Event::InternalError {
+                    shard: 0,
+                    transport: self.peers.get(key).map(|peer| peer.id),
+                });
+                self.close(key, Reason::Internal, now);
+            }
+        }
+    }
+
+    fn close(&mut self, key: usize, reason: Reason, now: Instant) {
+        match reason {
+            Reason::Dtls => self.counts.dtls_failures += 1,
+            Reason::Fingerprint => self.counts.fingerprint_mismatches += 1,
+            _ => {}
+        }
+        let Some(mut peer) = self.peers.try_remove(key) else {
+            return;
+        };
+        self.board_stale = true;
+        self.by_id.remove(&peer.id);
+        for ufrag in peer.ufrags() {
+            self.demux.remove_ufrag(ufrag);
+        }
+        for sender in peer.senders() {
+            self.demux.remove_sender(sender, key);
+        }
+        let mut world = self.world(now);
+        // The goodbye of a peer that has panicked may panic again; it is dropped all the same.
+        let closed = catch_unwind(AssertUnwindSafe(|| peer.close(reason, &mut world)));
+        if closed.is_err() {
+            self.counts.panics += 1;
+        }
+    }
+
+    /// Puts the peer's next deadline on the timers if it is earlier than the one that is there. A
+    /// later one waits for the earlier to fire, which costs a look and saves a removal.
+    fn schedule(&mut self, key: usize, now: Instant) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        let Some(at) = peer.deadline(now) else {
+            return;
+        };
+        // A dependency that asks for the past must not keep the shard from sleeping.
+        let at = at.max(now + Duration::from_millis(1));
+        if peer.scheduled.is_none_or(|scheduled| at < scheduled) {
+            peer.scheduled = Some(at);
+            self.timers.add(at, key, peer.id);
+        }
+    }
+
+    fn world(&mut self, now: Instant) -> World<'_> {
+        self.split(now).1
+    }
+
+    fn split(&mut self, now: Instant) -> (&mut Slab<Peer>, World<'_>) {
+        let world = World {
+            now,
+            config: &self.config,
+            arena: &mut self.arena,
+            media: &mut self.media,
+            media_events: &mut self.media_events,
+            port: &self.port,
+            counts: &mut self.counts,
+        };
+        (&mut self.peers, world)
     }
 }

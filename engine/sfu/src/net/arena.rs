@@ -1,0 +1,145 @@
+//! Sixty-four slots in which outgoing datagrams are built, sent with one system call.
+
+use std::net::SocketAddr;
+
+use super::sys::{self, BATCH, Outgoing, SLOT};
+use super::udp::UdpSocket;
+use crate::media::Outbox;
+
+/// The outgoing side of the socket. Slots `first..filled` wait to be sent, in order.
+pub(crate) struct Arena {
+    socket: UdpSocket,
+    slots: Box<[[u8; SLOT]; BATCH]>,
+    waiting: Vec<Waiting>,
+    /// A bit for each slot that somebody waits in.
+    taken: u64,
+    /// The socket refused a datagram since the last flush that emptied the slots.
+    blocked: bool,
+    pub sent: u64,
+    pub sent_bytes: u64,
+    /// Given up because the socket stayed full.
+    pub dropped_full: u64,
+    /// Refused by the kernel for that one destination: unreachable, or not permitted.
+    pub dropped_error: u64,
+}
+
+/// A filled slot: which, how much of it, and where it goes.
+#[derive(Clone, Copy)]
+struct Waiting {
+    slot: usize,
+    len: usize,
+    to: SocketAddr,
+}
+
+impl Arena {
+    pub fn new(socket: UdpSocket) -> Arena {
+        Arena {
+            socket,
+            slots: Box::new([[0; SLOT]; BATCH]),
+            waiting: Vec::with_capacity(BATCH),
+            taken: 0,
+            blocked: false,
+            sent: 0,
+            sent_bytes: 0,
+            dropped_full: 0,
+            dropped_error: 0,
+        }
+    }
+
+    pub fn socket(&self) -> &UdpSocket {
+        &self.socket
+    }
+
+    /// The socket is full: the shard waits for it to be writable and flushes again.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Copies one finished datagram into a slot.
+    pub fn push_bytes(&mut self, to: SocketAddr, bytes: &[u8]) {
+        self.push(to, |slot| match slot.get_mut(..bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                bytes.len()
+            }
+            None => 0,
+        });
+    }
+
+    /// Sends what waits. What the socket does not take stays for one more round.
+    pub fn flush(&mut self) {
+        let mut done = 0;
+        while done < self.waiting.len() {
+            match self.send_from(done) {
+                Ok(0) => break,
+                Ok(count) => {
+                    for waiting in self.waiting.iter().skip(done).take(count) {
+                        self.sent += 1;
+                        self.sent_bytes += waiting.len as u64;
+                    }
+                    done += count;
+                }
+                Err(_) => {
+                    self.dropped_error += 1;
+                    done += 1;
+                }
+            }
+        }
+        for sent in self.waiting.drain(..done) {
+            self.taken &= !(1 << sent.slot);
+        }
+        self.blocked = !self.waiting.is_empty();
+    }
+
+    /// The second round for a socket that was full: what is unsent then is given up.
+    pub fn flush_or_drop(&mut self) {
+        self.flush();
+        self.dropped_full += self.waiting.len() as u64;
+        self.waiting.clear();
+        self.taken = 0;
+        self.blocked = false;
+    }
+
+    fn send_from(&self, first: usize) -> std::io::Result<usize> {
+        const EMPTY: &[u8] = &[];
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut batch = [Outgoing {
+            to: nowhere,
+            bytes: EMPTY,
+        }; BATCH];
+        let mut count = 0;
+        for (out, waiting) in batch.iter_mut().zip(self.waiting.iter().skip(first)) {
+            let slot = self.slots.get(waiting.slot);
+            *out = Outgoing {
+                to: waiting.to,
+                bytes: slot.and_then(|s| s.get(..waiting.len)).unwrap_or(EMPTY),
+            };
+            count += 1;
+        }
+        let batch = batch.get(..count).unwrap_or(&[]);
+        sys::send_batch(self.socket.fd(), self.socket.is_v6(), batch)
+    }
+}
+
+impl Outbox for Arena {
+    fn push(&mut self, to: SocketAddr, build: impl FnOnce(&mut [u8]) -> usize) {
+        if self.waiting.len() == BATCH {
+            self.flush();
+        }
+        let index = (!self.taken).trailing_zeros() as usize;
+        // None: all sixty-four wait for a socket that takes nothing.
+        let Some(slot) = self.slots.get_mut(index) else {
+            self.dropped_full += 1;
+            return;
+        };
+        let len = build(slot);
+        if len > 0 && len <= SLOT {
+            self.taken |= 1 << index;
+            self.waiting.push(Waiting {
+                slot: index,
+                len,
+                to,
+            });
+        }
+    }
+}

@@ -1,0 +1,545 @@
+//! One transport: ICE finds the way, DTLS makes the keys, SCTP carries the channels.
+//!
+//! A [`Peer`] owns the four of them and its clock of silence. It touches no socket: datagrams and
+//! time come in from the shard, datagrams go out into its arena, facts into its mailbox.
+
+pub(crate) mod dcep;
+pub(crate) mod dtls;
+pub(crate) mod ice;
+pub(crate) mod liveness;
+pub(crate) mod sctp;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::Bytes;
+use is::stun::StunMessage;
+
+use crate::command::{ChannelOptions, RemoteTransport, Setup};
+use crate::config::EngineConfig;
+use crate::data::{ChannelShared, Channels, Context};
+use crate::event::{Event, Failure, Reason, TransportState, TransportStats};
+use crate::media::{Media, MediaChange, MediaEvent, Outbox};
+use crate::net::arena::Arena;
+use crate::port::Port;
+use crate::shard::counts::Counts;
+use crate::spec::{DataSpec, GroupId, TransportId};
+use crate::srtp::SrtpKeys;
+use dtls::{Broken, Certificate, Dtls, Fingerprint, Heard};
+use ice::{Accepted, Check, Ice};
+use liveness::{Liveness, Pulse};
+use sctp::Sctp;
+
+/// What a peer needs of its shard while it does something.
+pub(crate) struct World<'a> {
+    pub now: Instant,
+    pub config: &'a EngineConfig,
+    pub arena: &'a mut Arena,
+    pub media: &'a mut Media,
+    pub media_events: &'a mut Vec<MediaEvent>,
+    pub port: &'a Arc<Port>,
+    pub counts: &'a mut Counts,
+}
+
+/// What the peer's description says, once it has been found usable.
+struct Remote {
+    ufrag: String,
+    fingerprint: Fingerprint,
+}
+
+impl Remote {
+    fn read(remote: &RemoteTransport) -> Result<Remote, String> {
+        if remote.setup == Setup::Passive {
+            return Err("the peer is passive: the engine is the DTLS server in every flow".into());
+        }
+        let fingerprint = Fingerprint::parse(&remote.fingerprint)
+            .ok_or("the fingerprint is not a sha-256 one of 32 bytes")?;
+        Ok(Remote {
+            ufrag: remote.ufrag.clone(),
+            fingerprint,
+        })
+    }
+}
+
+pub(crate) struct Peer {
+    pub id: TransportId,
+    ice: Ice,
+    dtls: Dtls,
+    sctp: Option<Sctp>,
+    channels: Channels,
+    liveness: Liveness,
+    state: TransportState,
+    /// Where DTLS answers go before anything is nominated: the sender of the last authentic check.
+    reply_to: Option<SocketAddr>,
+    /// The ufrag of the peer's description; another one is a restart.
+    remote_ufrag: Option<String>,
+    /// By when it must have connected, from the peer's description on.
+    connect_by: Option<Instant>,
+    counted_pending: bool,
+    srtp_profile: Option<&'static str>,
+    packets_in: u64,
+    bytes_in: u64,
+    packets_out: u64,
+    bytes_out: u64,
+    /// When the shard's timer for this peer fires; kept by the shard.
+    pub scheduled: Option<Instant>,
+}
+
+impl Peer {
+    pub fn new(
+        id: TransportId,
+        group: GroupId,
+        ufrag: String,
+        pwd: String,
+        certificate: &Certificate,
+        world: &mut World<'_>,
+    ) -> Peer {
+        world.media.open(id, group);
+        Peer {
+            id,
+            ice: Ice::new(ufrag, pwd),
+            dtls: Dtls::new(certificate, world.now),
+            sctp: None,
+            channels: Channels::default(),
+            liveness: Liveness::new(world.now, world.config.disconnected, world.config.failed),
+            state: TransportState::New,
+            reply_to: None,
+            remote_ufrag: None,
+            connect_by: None,
+            counted_pending: true,
+            srtp_profile: None,
+            packets_in: 0,
+            bytes_in: 0,
+            packets_out: 0,
+            bytes_out: 0,
+            scheduled: None,
+        }
+    }
+
+    pub fn ufrags(&self) -> impl Iterator<Item = &str> {
+        self.ice.ufrags()
+    }
+
+    pub fn senders(&self) -> &[SocketAddr] {
+        self.ice.senders()
+    }
+
+    /// When [`on_timer`](Self::on_timer) is next wanted.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let connected = self.is_connected();
+        let alive = if connected {
+            self.liveness.deadline(now)
+        } else {
+            self.connect_by
+        };
+        let dtls = self.dtls.deadline();
+        let sctp = self.sctp.as_ref().and_then(Sctp::deadline);
+        [alive, dtls, sctp].into_iter().flatten().min()
+    }
+
+    // ── datagrams ───────────────────────────────────────────────────────────────────────────────
+
+    /// Judges a connectivity check and answers an authentic one. `None`: it was forged.
+    pub fn on_check(
+        &mut self,
+        from: SocketAddr,
+        request: &StunMessage<'_>,
+        world: &mut World<'_>,
+    ) -> Option<Accepted> {
+        let Check::Accepted(accepted) = self.ice.on_check(from, request) else {
+            return None;
+        };
+        let ice = &self.ice;
+        let mut sent = 0;
+        world.arena.push(from, |slot| {
+            sent = ice.answer(from, request, &accepted, slot);
+            sent
+        });
+        self.count_out(sent);
+        if accepted.role_conflict {
+            return Some(accepted);
+        }
+        self.reply_to = Some(from);
+        self.heard(world);
+        if accepted.selected {
+            world.media.set_route(self.id, from);
+            self.post(
+                world,
+                Event::IceSelected {
+                    transport: self.id,
+                    remote: from,
+                    protocol: "udp",
+                },
+            );
+        }
+        self.settle(world);
+        Some(accepted)
+    }
+
+    /// Takes a DTLS datagram of a sender that ICE has admitted.
+    pub fn on_dtls(&mut self, datagram: &[u8], world: &mut World<'_>) -> Result<(), Reason> {
+        let progress = self.with_dtls(world, |dtls, now, heard| {
+            dtls.on_datagram(now, datagram, heard)
+        })?;
+        if progress {
+            self.heard(world);
+        }
+        self.run_sctp(world)
+    }
+
+    /// Takes an RTP or RTCP datagram of a sender that ICE has admitted.
+    pub fn on_media(&mut self, datagram: &mut [u8], world: &mut World<'_>) {
+        let authentic = world.media.on_datagram(
+            self.id,
+            world.now,
+            datagram,
+            world.arena,
+            world.media_events,
+        );
+        if authentic {
+            self.heard(world);
+        }
+    }
+
+    /// Counts a datagram of this peer, whatever it holds.
+    pub fn count_in(&mut self, bytes: usize) {
+        self.packets_in += 1;
+        self.bytes_in += bytes as u64;
+    }
+
+    // ── time ────────────────────────────────────────────────────────────────────────────────────
+
+    pub fn on_timer(&mut self, world: &mut World<'_>) -> Result<(), Reason> {
+        let now = world.now;
+        if self.dtls.deadline().is_some_and(|at| at <= now) {
+            self.with_dtls(world, |dtls, now, heard| dtls.on_timer(now, heard))?;
+        }
+        if let Some(sctp) = &mut self.sctp
+            && sctp.deadline().is_some_and(|at| at <= now)
+        {
+            sctp.on_timer(now);
+        }
+        self.run_sctp(world)?;
+        self.settle(world);
+        Ok(())
+    }
+
+    // ── commands ────────────────────────────────────────────────────────────────────────────────
+
+    /// Applies one exchange of descriptions, whole or not at all. The outer error ends the transport.
+    pub fn apply(
+        &mut self,
+        remote: Option<&RemoteTransport>,
+        media: &MediaChange,
+        data: Option<DataSpec>,
+        world: &mut World<'_>,
+    ) -> Result<Result<(), Failure>, Reason> {
+        let refused = |reason: String| Ok(Err(Failure::Refused(reason)));
+        let remote = match remote.map(Remote::read).transpose() {
+            Ok(remote) => remote,
+            Err(reason) => return refused(reason),
+        };
+        if let Some(remote) = &remote
+            && !self.dtls.may_expect(remote.fingerprint)
+        {
+            return refused("the peer's fingerprint has changed on a live connection".into());
+        }
+        let applied = world
+            .media
+            .apply(self.id, media, world.now, world.arena, world.media_events);
+        if let Err(error) = applied {
+            return refused(error.to_string());
+        }
+        if let Some(remote) = remote {
+            self.set_remote(remote, world)?;
+        }
+        if let Some(data) = data {
+            let sctp = self
+                .sctp
+                .get_or_insert_with(|| Sctp::new(world.config, world.now));
+            sctp.set_max_send(data.max_message_size);
+        }
+        Ok(Ok(()))
+    }
+
+    fn set_remote(&mut self, remote: Remote, world: &mut World<'_>) -> Result<(), Reason> {
+        if self.remote_ufrag.as_ref() != Some(&remote.ufrag) {
+            // A new peer, or a peer that starts over: it has the whole time again.
+            self.remote_ufrag = Some(remote.ufrag);
+            self.liveness.heard(world.now);
+            if !self.is_connected() {
+                self.connect_by = Some(world.now + world.config.failed);
+            }
+        }
+        self.with_dtls(world, |dtls, _, heard| {
+            dtls.expect(remote.fingerprint, heard)
+        })?;
+        self.settle(world);
+        Ok(())
+    }
+
+    /// Adds local credentials beside the current ones. Returns a ufrag that is over because an
+    /// earlier restart was never used.
+    pub fn restart_ice(
+        &mut self,
+        ufrag: String,
+        pwd: String,
+        world: &mut World<'_>,
+    ) -> Option<String> {
+        self.liveness.heard(world.now);
+        self.settle(world);
+        self.ice.restart(ufrag, pwd)
+    }
+
+    pub fn open_channel(
+        &mut self,
+        shared: Arc<ChannelShared>,
+        options: ChannelOptions,
+        world: &mut World<'_>,
+    ) -> Result<(), Reason> {
+        self.with_channels(world, |channels, sctp, cx| {
+            channels.open(sctp, shared, options, cx);
+        });
+        self.run_sctp(world)
+    }
+
+    pub fn send(
+        &mut self,
+        shared: &Arc<ChannelShared>,
+        data: Bytes,
+        text: bool,
+        world: &mut World<'_>,
+    ) -> Result<(), Reason> {
+        self.with_channels(world, |channels, sctp, cx| {
+            channels.send(sctp, shared, data, text, cx);
+        });
+        self.run_sctp(world)
+    }
+
+    pub fn close_channel(
+        &mut self,
+        shared: &Arc<ChannelShared>,
+        world: &mut World<'_>,
+    ) -> Result<(), Reason> {
+        self.with_channels(world, |channels, sctp, cx| {
+            channels.close(sctp, shared.id, cx);
+        });
+        self.run_sctp(world)
+    }
+
+    /// Reads on where reading had stopped for want of room.
+    pub fn resume(&mut self, world: &mut World<'_>) -> Result<(), Reason> {
+        self.with_channels(world, |channels, sctp, cx| {
+            if let Some(sctp) = sctp {
+                channels.resume(sctp, cx);
+            }
+        });
+        self.run_sctp(world)
+    }
+
+    pub fn has_stalled(&self) -> bool {
+        self.channels.has_stalled()
+    }
+
+    pub fn stats(&self, world: &World<'_>) -> TransportStats {
+        TransportStats {
+            state: self.state,
+            remote: self.ice.selected(),
+            srtp_profile: self.srtp_profile,
+            packets_in: self.packets_in,
+            bytes_in: self.bytes_in,
+            packets_out: self.packets_out,
+            bytes_out: self.bytes_out,
+            sctp_rtt: self.sctp.as_ref().and_then(Sctp::rtt),
+            channels: self.channels.len(),
+            media: world.media.stats(self.id).unwrap_or_default(),
+        }
+    }
+
+    /// Ends everything on this transport. To be called once, and nothing after it.
+    pub fn close(&mut self, reason: Reason, world: &mut World<'_>) {
+        self.with_channels(world, |channels, _, cx| channels.end_all(cx));
+        if reason == Reason::Local {
+            let to = self.destination();
+            self.dtls.close(&mut |heard| {
+                if let (Heard::Record(record), Some(to)) = (heard, to) {
+                    world.arena.push_bytes(to, record);
+                }
+            });
+        }
+        world.media.close(self.id, world.now, world.media_events);
+        self.no_longer_pending(world);
+        world.port.transports.fetch_sub(1, Ordering::Relaxed);
+        self.enter(TransportState::Closed, Some(reason), world);
+    }
+
+    // ── inside ──────────────────────────────────────────────────────────────────────────────────
+
+    fn is_connected(&self) -> bool {
+        self.ice.selected().is_some() && self.dtls.is_ready()
+    }
+
+    fn destination(&self) -> Option<SocketAddr> {
+        self.ice.selected().or(self.reply_to)
+    }
+
+    fn heard(&mut self, world: &mut World<'_>) {
+        self.liveness.heard(world.now);
+        if matches!(
+            self.state,
+            TransportState::Disconnected | TransportState::Failed
+        ) {
+            self.settle(world);
+        }
+    }
+
+    /// Lets DTLS do something and acts on what it says.
+    fn with_dtls<T>(
+        &mut self,
+        world: &mut World<'_>,
+        act: impl FnOnce(&mut Dtls, Instant, &mut dyn FnMut(Heard<'_>)) -> Result<T, Broken>,
+    ) -> Result<T, Reason> {
+        let to = self.destination();
+        let now = world.now;
+        let (mut packets, mut bytes) = (0, 0);
+        let mut ready: Option<Option<SrtpKeys>> = None;
+        let mut goodbye = false;
+        let sctp = &mut self.sctp;
+        let arena = &mut *world.arena;
+        let result = act(&mut self.dtls, now, &mut |heard| match heard {
+            Heard::Record(record) => {
+                if let Some(to) = to {
+                    packets += 1;
+                    bytes += record.len() as u64;
+                    arena.push_bytes(to, record);
+                }
+            }
+            Heard::Ready(keys) => ready = Some(keys),
+            Heard::Data(packet) => {
+                // Without an agreed data section nobody answers; the peer asks again.
+                if let Some(sctp) = sctp {
+                    sctp.on_packet(now, packet);
+                }
+            }
+            Heard::Goodbye => goodbye = true,
+        });
+        self.packets_out += packets;
+        self.bytes_out += bytes;
+        if let Some(keys) = ready {
+            self.on_ready(keys, world);
+        }
+        if goodbye {
+            return Err(Reason::Peer);
+        }
+        result.map_err(|broken| match broken {
+            Broken::Handshake => Reason::Dtls,
+            Broken::Fingerprint => Reason::Fingerprint,
+        })
+    }
+
+    fn on_ready(&mut self, keys: Option<SrtpKeys>, world: &mut World<'_>) {
+        if let Some(keys) = &keys {
+            self.srtp_profile = Some(keys.profile.as_str());
+            world.media.set_keys(self.id, keys);
+        }
+        self.post(
+            world,
+            Event::DtlsConnected {
+                transport: self.id,
+                version: "DTLS 1.2",
+                srtp_profile: self.srtp_profile,
+            },
+        );
+        self.liveness.heard(world.now);
+        self.settle(world);
+    }
+
+    fn with_channels(
+        &mut self,
+        world: &mut World<'_>,
+        act: impl FnOnce(&mut Channels, Option<&mut Sctp>, &mut Context<'_>),
+    ) {
+        let mut cx = Context {
+            transport: self.id,
+            port: world.port,
+            limit: world.config.channel_limit_bytes,
+            in_flight: (world.config.sctp_window_bytes as usize / 4).max(65_536),
+            dropped: &mut world.counts.drop_message,
+        };
+        act(&mut self.channels, self.sctp.as_mut(), &mut cx);
+    }
+
+    /// Moves messages and packets between the channels, SCTP and DTLS until all are at rest.
+    fn run_sctp(&mut self, world: &mut World<'_>) -> Result<(), Reason> {
+        loop {
+            while let Some(what) = self.sctp.as_mut().and_then(Sctp::poll) {
+                self.with_channels(world, |channels, sctp, cx| {
+                    if let Some(sctp) = sctp {
+                        channels.happened(sctp, what, cx);
+                    }
+                });
+            }
+            let now = world.now;
+            let Some(packets) = self.sctp.as_mut().and_then(|s| s.poll_packets(now)) else {
+                return Ok(());
+            };
+            for packet in packets {
+                self.with_dtls(world, |dtls, _, heard| dtls.send(&packet, heard))?;
+            }
+        }
+    }
+
+    /// Finds the state the facts amount to, and tells when it is another one.
+    fn settle(&mut self, world: &mut World<'_>) {
+        let (state, reason) = if self.is_connected() {
+            self.no_longer_pending(world);
+            self.connect_by = None;
+            match self.liveness.pulse(world.now) {
+                Pulse::Alive => (TransportState::Connected, None),
+                Pulse::Silent => (TransportState::Disconnected, Some(Reason::Timeout)),
+                Pulse::Gone => (TransportState::Failed, Some(Reason::Timeout)),
+            }
+        } else if self.state == TransportState::Failed
+            || self.connect_by.is_some_and(|by| by <= world.now)
+        {
+            self.connect_by = None;
+            (TransportState::Failed, Some(Reason::Timeout))
+        } else if self.reply_to.is_some() {
+            (TransportState::Checking, None)
+        } else {
+            (TransportState::New, None)
+        };
+        if state != self.state {
+            self.enter(state, reason, world);
+        }
+    }
+
+    fn enter(&mut self, state: TransportState, reason: Option<Reason>, world: &mut World<'_>) {
+        self.state = state;
+        self.post(
+            world,
+            Event::TransportState {
+                transport: self.id,
+                state,
+                reason,
+            },
+        );
+    }
+
+    fn no_longer_pending(&mut self, world: &mut World<'_>) {
+        if std::mem::take(&mut self.counted_pending) {
+            world.port.pending.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn count_out(&mut self, bytes: usize) {
+        self.packets_out += 1;
+        self.bytes_out += bytes as u64;
+    }
+
+    fn post(&self, world: &World<'_>, event: Event) {
+        world.port.mailbox.post(event);
+    }
+}
