@@ -2,9 +2,10 @@
 
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { Chat } from './chat'
+import { Choices } from './choices'
 import { CopyLink } from './copy'
 import { fit } from './grid'
-import { CameraIcon, ChatIcon, CloseIcon, LeaveIcon, Mark, MicIcon, ScreenIcon } from './icons'
+import { CameraIcon, ChatIcon, CloseIcon, DevicesIcon, LeaveIcon, Mark, MicIcon, ScreenIcon } from './icons'
 import { grade } from './link'
 import type { Store } from './store'
 import { useStore } from './store'
@@ -16,6 +17,7 @@ const GAP = 12
 export function Call({ store, actions }: { store: Store<CallView>; actions: CallActions }) {
   const view = useStore(store)
   const [isChatOpen, setChatOpen] = useState(false)
+  const [isChoosing, setChoosing] = useState(false)
   const [seen, setSeen] = useState(0)
   const heading = useRef<HTMLHeadingElement>(null)
   const chatButton = useRef<HTMLButtonElement>(null)
@@ -38,6 +40,11 @@ export function Call({ store, actions }: { store: Store<CallView>; actions: Call
           {view.room}
         </h1>
         <LinkBadge view={view} />
+        {view.mic !== 'absent' && (
+          <button type="button" class="quiet" aria-label="Choose devices" title="Choose devices" onClick={() => setChoosing(true)}>
+            <DevicesIcon />
+          </button>
+        )}
         <CopyLink room={view.room} />
       </header>
       <main class="stage">
@@ -51,6 +58,7 @@ export function Call({ store, actions }: { store: Store<CallView>; actions: Call
         <Toasts view={view} actions={actions} />
       </main>
       {isChatOpen && <Chat messages={view.messages} onSay={actions.say} onClose={closeChat} />}
+      {isChoosing && <Choices actions={actions} onClose={() => setChoosing(false)} />}
       <div class="controls" role="toolbar" aria-label="Call controls">
         <DeviceButton what="microphone" device={view.mic} on="Mute" off="Unmute" onClick={actions.toggleMic} />
         <DeviceButton what="camera" device={view.camera} on="Stop camera" off="Start camera" onClick={actions.toggleCamera} />

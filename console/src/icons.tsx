@@ -54,6 +54,14 @@ export const LinkIcon = () => (
   </Icon>
 )
 
+export const DevicesIcon = () => (
+  <Icon>
+    <path d="M4 8h9M19 8h1M4 16h1M11 16h9" />
+    <circle cx="16" cy="8" r="2.800" />
+    <circle cx="8" cy="16" r="2.800" />
+  </Icon>
+)
+
 export const SendIcon = () => (
   <Icon>
     <path d="M12 19V5.500M6 11.300l6-6 6 6" />

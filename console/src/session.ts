@@ -17,7 +17,7 @@ import { canShareScreen, CAPTURE, type Opened } from './devices'
 import { measure, type Tally } from './link'
 import { pictureOf } from './picture'
 import { Store } from './store'
-import type { CallActions, CallView, Device, Message, Person, Picture, Share, Toast } from './view'
+import type { CallActions, CallView, Choice, Device, Message, Person, Picture, Share, Toast } from './view'
 import { Voice } from './voice'
 import { type Notice, type Source, whyEnded, whyNoDevice } from './words'
 
@@ -26,6 +26,8 @@ const LONGEST_MESSAGE = 4000
 const MOST_MESSAGES = 500
 const MOST_TOASTS = 4
 const LINK_EVERY_MS = 2000
+
+const KINDS: MediaDeviceKind[] = ['audioinput', 'videoinput', 'audiooutput']
 
 /** What a change of may alter the view. */
 const TELLING = [
@@ -125,6 +127,26 @@ export class Session implements CallActions {
   dismiss = (id: number): void => {
     this.toasts = this.toasts.filter((toast) => toast.id !== id)
     this.draw()
+  }
+
+  choices = async (): Promise<Choice[]> => {
+    const choices = await Promise.all(
+      KINDS.map(async (kind) => ({
+        kind,
+        chosen: this.room.getActiveDevice(kind) ?? 'default',
+        // Before permission is given, a browser tells of devices without their names.
+        options: (await Room.getLocalDevices(kind, false)).flatMap(({ deviceId, label }) => (label ? [{ id: deviceId, label }] : [])),
+      })),
+    )
+    return choices.filter(({ options }) => options.length > 0)
+  }
+
+  choose = async (kind: MediaDeviceKind, id: string): Promise<void> => {
+    try {
+      await this.room.switchActiveDevice(kind, id)
+    } catch (error) {
+      this.tell(whyNoDevice(error, kind === 'videoinput' ? 'camera' : 'microphone'), 'warning')
+    }
   }
 
   leave = (): void => void this.room.disconnect()

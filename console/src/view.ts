@@ -63,6 +63,13 @@ export interface Toast {
   tone: 'calm' | 'warning'
 }
 
+/** The devices of a kind that the browser tells of, and the one in use. */
+export interface Choice {
+  kind: MediaDeviceKind
+  chosen: string
+  options: { id: string; label: string }[]
+}
+
 export interface CallActions {
   toggleMic: () => void
   toggleCamera: () => void
@@ -70,5 +77,7 @@ export interface CallActions {
   say: (text: string) => void
   listen: () => void
   dismiss: (toast: number) => void
+  choices: () => Promise<Choice[]>
+  choose: (kind: MediaDeviceKind, id: string) => Promise<void>
   leave: () => void
 }
