@@ -262,8 +262,8 @@ def codecs_of(spec: RecvSpec) -> tuple[CodecPref, ...]:
 
 def fits(style: PeerStyle, spec: RecvSpec) -> bool:
     """Whether a peer of this style could receive any codec the publisher may send."""
-    known = {codec.name.lower() for codec in style.caps.codecs}
-    return any(codec.name.lower() in known for codec in codecs_of(spec))
+    known = {codec.identity for codec in style.caps.codecs}
+    return any(codec.identity in known for codec in codecs_of(spec))
 
 
 def describe_sending(
