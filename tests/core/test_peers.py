@@ -685,7 +685,7 @@ async def test_a_participant_has_a_bounded_number_of_peers(core: Core, join: Joi
 
 
 async def test_unknown_peers_are_refused_by_name(core: Core) -> None:
-    with pytest.raises(PeerNotFound, match="there is no peer 0{30}2a"):
+    with pytest.raises(PeerNotFound, match=r"there is no peer 0{30}2a"):
         await core.peers.make_offer(PeerId(42))
 
 
