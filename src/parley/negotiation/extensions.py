@@ -67,17 +67,23 @@ def asked_for(
 
 
 def agreed(
-    offered: Iterable[Extension], wanted: Iterable[ExtensionPref], taken: Mapping[int, str]
+    offered: Iterable[Extension], wanted: Iterable[ExtensionPref], flows: Sequence[Flow], taken: Mapping[int, str]
 ) -> tuple[Extension, ...]:
     """What an answer accepts of the offered extensions, with the peer's ids.
 
-    taken: what ids mean elsewhere in the bundle; another meaning is passed over (RFC 8285 §6, RFC 8843 §9.2).
+    flows: the server's; an extension that the peer wants only the other way is passed over. taken: what ids mean
+    elsewhere in the bundle; another meaning is passed over as well (RFC 8285 §6, RFC 8843 §9.2).
     """
+    passed_over = {"inactive"}
+    if Flow.RECV not in flows:
+        passed_over.add("sendonly")
+    if Flow.SEND not in flows:
+        passed_over.add("recvonly")
     uris = {pref.uri for pref in wanted}
     accepted: dict[str, Extension] = {}
     for extension in offered:
         number, uri = extension.id, extension.uri
-        if uri not in uris or uri in accepted or extension.direction == "inactive":
+        if uri not in uris or uri in accepted or extension.direction in passed_over:
             continue
         if 1 <= number <= 255 and taken.get(number, uri) == uri:
             accepted[uri] = Extension(number, uri)

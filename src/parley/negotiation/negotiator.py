@@ -426,9 +426,10 @@ class Negotiator:
     ) -> tuple[RemoteSection, ...]:
         views = []
         data_seen = False
+        tables: dict[tuple[int, Kind], rules.CodecTable] = {}
         for index, section in enumerate(sections):
             slot = self._agreed.slots[index] if index < len(self._agreed.slots) else None
-            view = self._view(index, mids[index], section, texts[index], slot, session)
+            view = self._view(index, mids[index], section, texts[index], slot, session, tables)
             if not section.is_stopped:
                 if not bundled[index]:
                     view = replace(view, refused="it is outside the bundle")
@@ -440,7 +441,14 @@ class Negotiator:
         return tuple(views)
 
     def _view(
-        self, index: int, mid: Mid, section: Section, part: str, slot: _Slot | None, session: Session
+        self,
+        index: int,
+        mid: Mid,
+        section: Section,
+        part: str,
+        slot: _Slot | None,
+        session: Session,
+        tables: dict[tuple[int, Kind], rules.CodecTable],
     ) -> RemoteSection:
         if section.is_stopped:
             return RemoteSection(index, mid, rules.kind_of(section), Direction.INACTIVE, change=Change.STOPPED)
@@ -455,8 +463,12 @@ class Negotiator:
         known = slot.view if slot is not None and slot.remote_text == part else None
         if known is not None and known.refused is None and change is Change.SAME:
             return known if known.change is change else replace(known, change=change)
-        view = rules.remote_section(index, mid, section)
-        refused = rules.unusable(section, self._caps, bool(section.fingerprints or session.fingerprints))
+        key = (id(section.codecs), rules.kind_of(section))
+        table = tables.get(key)
+        if table is None:
+            table = tables[key] = rules.codec_table(section, self._caps)
+        view = rules.remote_section(index, mid, section, table)
+        refused = rules.unusable(section, table, self._caps, bool(section.fingerprints or session.fingerprints))
         return replace(view, change=change, refused=refused)
 
     # We offer.
@@ -616,6 +628,7 @@ class _AnswerWriter:
         self._dress = dress
         self._numbers: dict[int, Identity] = {}
         self._ids: dict[int, str] = {}
+        self._memo: rules.CodecMemo = {}
         self._is_first = True
 
     def slot(self, index: int, item: MLinePlan | None, before: _Slot | None) -> _Slot:
@@ -676,7 +689,7 @@ class _AnswerWriter:
         elif not refuse:
             sources = self._negotiator._sources(before, direction, kind)
             local = rules.answer_rtp(
-                section, plan, direction, self._caps, sources, self._dress, self._numbers, self._ids
+                section, plan, direction, self._caps, sources, self._dress, self._numbers, self._ids, self._memo
             )
             if local is not None and direction.receives:
                 recv = rules.recv_spec(mid, local, section)
@@ -748,12 +761,13 @@ def _read(sdp: str, agreed: _Agreed) -> tuple[Session, str, tuple[Section, ...],
     same_default = agreed.session is not None and agreed.session.direction is session.direction
     line = head.count("\n") + 2
     sections = []
+    tables: text.CodecTables = {}
     for index, part in enumerate(parts):
         slot = agreed.slots[index] if same_default and index < len(agreed.slots) else None
         if slot is not None and slot.remote is not None and slot.remote_text == part:
             sections.append(slot.remote)
         else:
-            sections.append(text.parse_section(part, session.direction, line))
+            sections.append(text.parse_section(part, session.direction, line, tables))
         line += part.count("\n") + 1
     return session, head, tuple(sections), tuple(parts)
 
@@ -902,11 +916,14 @@ def _early_recv(slot: _Slot) -> RecvSpec | None:
 def _learn(agreed: _Agreed, sections: Iterable[Section]) -> tuple[Mapping[int, Identity], Mapping[str, int]]:
     """Enter what the peer's payload types and extension ids mean."""
     numbers, ids = dict(agreed.numbers), dict(agreed.ids)
+    tables: set[int] = set()
     for section in sections:
         if section.is_stopped:
             continue
-        for codec in section.codecs:
-            numbers[codec.pt] = codec_rules.identity_of(codec)
+        if id(section.codecs) not in tables:
+            # Sections that state the same table share it.
+            tables.add(id(section.codecs))
+            numbers.update((codec.pt, codec_rules.identity_of(codec)) for codec in section.codecs)
         for extension in section.extensions:
             if 1 <= extension.id <= 255:
                 ids.setdefault(extension.uri, extension.id)

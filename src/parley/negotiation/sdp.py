@@ -160,7 +160,7 @@ class Section:
     """Each from `candidate:` on, unread."""
     end_of_candidates: bool = False
     other: tuple[str, ...] = ()
-    """Attributes that were not understood, without `a=`."""
+    """Attributes that were not understood, without `a=`; unreadable ones about codecs are dropped."""
 
     @property
     def is_stopped(self) -> bool:
@@ -204,6 +204,10 @@ class Description:
     sections: tuple[Section, ...] = ()
 
 
+CodecTables = dict[tuple[str, ...], tuple[Codec, ...]]
+"""Codecs by the lines that state them: the sections of a description mostly repeat one table or two."""
+
+
 def parse(text: str) -> Description:
     """Read a description.
 
@@ -214,8 +218,9 @@ def parse(text: str) -> Description:
     session = parse_session(head)
     line = head.count("\n") + 2
     sections = []
+    tables: CodecTables = {}
     for part in parts:
-        sections.append(parse_section(part, session.direction, line))
+        sections.append(parse_section(part, session.direction, line, tables))
         line += part.count("\n") + 1
     return Description(session, tuple(sections))
 
@@ -276,23 +281,33 @@ def parse_session(text: str) -> Session:
     )
 
 
-def parse_section(text: str, direction: Direction = Direction.SENDRECV, first_line: int = 1) -> Section:
+def parse_section(
+    text: str,
+    direction: Direction = Direction.SENDRECV,
+    first_line: int = 1,
+    tables: CodecTables | None = None,
+) -> Section:
     """Read one section as `split` cuts it, so without the leading `m=`.
 
-    direction: what it has if it does not say. first_line: where it stands, for errors. Raises SdpSyntax, SdpTooLarge.
+    direction: what it has if it does not say. first_line: where it stands, for errors. tables: of the sections before
+    it, to be used and added to. Raises SdpSyntax, SdpTooLarge.
     """
     lines = text.split("\n")
     media, port, proto, formats = _media_line(lines[0], first_line)
     draft = _Draft()
     attribute = draft.attribute
+    about_codecs = [" ".join(formats)]
     for number, line in enumerate(lines[1:], first_line + 1):
         if line[:2] == "a=" and len(line) <= MAX_LINE:
-            attribute(line[2:])
+            if line[2:8] in _ABOUT_CODECS:
+                about_codecs.append(line)
+            else:
+                attribute(line[2:])
         elif line:
             kind, value = _line(line, number)
             if kind == "b":
                 draft.on_bandwidth(value)
-    codecs = _codecs(formats, draft) if media != "application" else ()
+    codecs = _codec_table(formats, tuple(about_codecs), tables) if media != "application" else ()
     return Section(
         media=media,
         port=port,
@@ -715,6 +730,22 @@ def _media_line(line: str, number: int) -> tuple[str, int, str, tuple[str, ...]]
     if port is None:
         raise SdpSyntax(number, "m= has a port between 0 and 65535")
     return words[0], port, words[2], tuple(words[3:])
+
+
+_ABOUT_CODECS: Final = frozenset(("rtpmap", "rtcp-f", *(f"fmtp:{digit}" for digit in "0123456789")))
+"""How the lines about codecs begin, in six characters; a line that only looks like one is read as what it is."""
+
+
+def _codec_table(formats: Iterable[str], lines: tuple[str, ...], tables: CodecTables | None) -> tuple[Codec, ...]:
+    known = tables.get(lines) if tables is not None else None
+    if known is None:
+        draft = _Draft()
+        for line in lines[1:]:
+            draft.attribute(line[2:])
+        known = _codecs(formats, draft)
+        if tables is not None:
+            tables[lines] = known
+    return known
 
 
 def _codecs(formats: Iterable[str], draft: _Draft) -> tuple[Codec, ...]:

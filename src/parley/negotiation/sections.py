@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from parley.engine.specs import (
+    CodecSpec,
     DataSpec,
     Estimator,
     ExtensionSpec,
@@ -68,7 +69,22 @@ def flows_of(direction: Direction) -> tuple[Flow, ...]:
 # What the peer wrote.
 
 
-def unusable(section: Section, caps: Caps, has_fingerprint: bool) -> str | None:
+@dataclass(frozen=True, slots=True)
+class CodecTable:
+    """What an offered list of codecs comes to. The sections of a description mostly share one or two."""
+
+    specs: tuple[CodecSpec, ...]
+    has_common: bool
+    """Whether any of them may be used here."""
+
+
+def codec_table(section: Section, caps: Caps) -> CodecTable:
+    """Read the codecs of an audio or video section."""
+    common = codec_rules.common(section.codecs, _of_kind(caps.codecs, kind_of(section)), (), {}, {})
+    return CodecTable(codec_rules.specs(section.codecs), bool(common))
+
+
+def unusable(section: Section, table: CodecTable, caps: Caps, has_fingerprint: bool) -> str | None:
     """Why a live offered section can only be refused, whatever was planned for it; None: it need not be."""
     if kind_of(section) is Kind.DATA:
         return _unusable_data(section, caps)
@@ -76,7 +92,7 @@ def unusable(section: Section, caps: Caps, has_fingerprint: bool) -> str | None:
         return "its transport protocol is not DTLS-SRTP"
     if not section.rtcp_mux:
         return "it does not multiplex RTCP"
-    if not codec_rules.common(section.codecs, caps.codecs, (), {}, {}):
+    if not table.has_common:
         return "it has no codec in common with us"
     return None
 
@@ -95,7 +111,7 @@ def _unusable_data(section: Section, caps: Caps) -> str | None:
     return None
 
 
-def remote_section(index: int, mid: Mid, section: Section) -> RemoteSection:
+def remote_section(index: int, mid: Mid, section: Section, table: CodecTable) -> RemoteSection:
     """What the peer offered, without how it changed and whether it can be used."""
     kind = kind_of(section)
     if kind is Kind.DATA:
@@ -106,7 +122,7 @@ def remote_section(index: int, mid: Mid, section: Section) -> RemoteSection:
         mid=mid,
         kind=kind,
         direction=section.direction,
-        codecs=codec_rules.specs(section.codecs),
+        codecs=table.specs,
         extensions=_extension_specs(section.extensions),
         rids=tuple(rid.removeprefix("~") for rid in sent),
         paused_rids=tuple(rid[1:] for rid in sent if rid[0] == "~"),
@@ -179,6 +195,9 @@ def _extension_specs(extensions: Sequence[Extension]) -> tuple[ExtensionSpec, ..
 
 # What we write.
 
+CodecMemo = dict[tuple[object, ...], tuple[Codec, ...]]
+"""Codecs that an answer has accepted, by what led to them; lives as long as one answer is written."""
+
 
 def refusal(section: Section) -> Section:
     """The answer to a section that is refused or stopped (RFC 3264 §6)."""
@@ -194,20 +213,33 @@ def answer_rtp(
     dress: Dress,
     numbers: Mapping[int, Identity],
     ids: Mapping[int, str],
+    memo: CodecMemo,
 ) -> Section | None:
     """Our side of an offered audio or video section; None: no codec that was planned is among those offered.
 
     direction: as the server sees it, already within what was offered. numbers, ids: what payload types and extension
-    ids mean in the sections before it.
+    ids mean in the sections before it. memo: what equal codecs and plans have come to in those sections; `numbers`
+    never takes a meaning back, so they come to the same again.
     """
     kind = plan.kind
-    accepted = codec_rules.common(offered.codecs, caps.codecs, plan.codecs, _additions(plan), numbers)
+    same_codecs = (id(offered.codecs), kind, plan.codecs, plan.fmtp)
+    accepted = memo.get(same_codecs)
+    if accepted is None:
+        allowed = _of_kind(caps.codecs, kind)
+        accepted = codec_rules.common(offered.codecs, allowed, plan.codecs, _additions(plan), numbers)
+        memo[same_codecs] = accepted
     if not accepted:
         return None
     flows = flows_of(direction) or ((Flow.SEND,) if sources is not None else (Flow.RECV,))
     wanted = extension_rules.asked_for(caps.extensions, kind, flows, accepted)
-    extensions = extension_rules.agreed(offered.extensions, wanted, ids)
-    accepted = extension_rules.with_feedback(accepted, kind, flows, extensions, caps.extensions, offered.codecs)
+    extensions = extension_rules.agreed(offered.extensions, wanted, flows, ids)
+    same_lines = (*same_codecs, flows, extensions)
+    with_feedback = memo.get(same_lines)
+    if with_feedback is None:
+        with_feedback = extension_rules.with_feedback(
+            accepted, kind, flows, extensions, caps.extensions, offered.codecs
+        )
+        memo[same_lines] = with_feedback
     rids = tuple(rid.removeprefix("~") for rid in sent_rids(offered)) if direction.receives else ()
     return _rtp_section(
         offered.media,
@@ -215,7 +247,7 @@ def answer_rtp(
         offered.mid,
         plan,
         direction,
-        accepted,
+        with_feedback,
         extensions,
         rids,
         sources,
@@ -272,7 +304,7 @@ def offer_rtp(
 
 
 def _offered_codecs(plan: MLinePlan, mid: Mid, caps: Caps, numbers: dict[int, Identity]) -> tuple[Codec, ...]:
-    allowed = [pref for pref in caps.codecs if pref.kind is plan.kind]
+    allowed = _of_kind(caps.codecs, plan.kind)
     known = {pref.identity for pref in allowed}
     names = {pref.name for pref in allowed}
     wanted: Sequence[CodecPref] = allowed
@@ -364,6 +396,10 @@ def _source_lines(
         return tuple(ssrcs), ()
     ssrcs.append(Ssrc(sources.rtx_ssrc, tuple(attributes)))
     return tuple(ssrcs), (SsrcGroup("FID", (sources.ssrc, sources.rtx_ssrc)),)
+
+
+def _of_kind(prefs: Sequence[CodecPref], kind: Kind) -> list[CodecPref]:
+    return [pref for pref in prefs if pref.kind is kind]
 
 
 def _additions(plan: MLinePlan) -> dict[str, str]:
