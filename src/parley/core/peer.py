@@ -155,7 +155,14 @@ class Peer:
                 plan.append(MLinePlan(section.mid, Kind.DATA))
             elif take is not None:
                 plan.append(
-                    MLinePlan(section.mid, section.kind, Direction.RECVONLY, codecs=take.codecs, max_bps=take.max_bps)
+                    MLinePlan(
+                        section.mid,
+                        section.kind,
+                        Direction.RECVONLY,
+                        codecs=take.codecs,
+                        fmtp=take.fmtp,
+                        max_bps=take.max_bps,
+                    )
                 )
         return plan
 

@@ -37,6 +37,8 @@ class Take:
     track: TrackId
     codecs: tuple[CodecPref, ...] = ()
     """Accepted codecs, preferred first; empty: all that both sides have, in the style's order."""
+    fmtp: tuple[tuple[str, str], ...] = ()
+    """Codec names and additions to their format parameters in the answer, which the peer's encoder follows."""
     max_bps: int | None = None
     """The most the peer may send there."""
 
