@@ -23,11 +23,13 @@ class AnyOrigin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
-            return await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+            return
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         if origin is None:
-            return await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+            return
 
         async def send_readable(message: Message) -> None:
             if message["type"] in _STARTS:
@@ -38,8 +40,9 @@ class AnyOrigin:
             await send(message)
 
         if scope["type"] == "http" and _is_preflight(scope, headers):
-            return await _preflight(headers)(scope, receive, send_readable)
-        await self._app(scope, receive, send_readable)
+            await _preflight(headers)(scope, receive, send_readable)
+        else:
+            await self._app(scope, receive, send_readable)
 
 
 def _is_preflight(scope: Scope, headers: Headers) -> bool:

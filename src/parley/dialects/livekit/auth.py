@@ -12,8 +12,10 @@ import jwt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from parley.core.grants import Grant, Source
 from parley.dialects.livekit.errors import NotAuthenticated
 from parley.dialects.livekit.settings import ApiKey
+from parley.ids import TenantId
 
 LEEWAY_S = 60.0
 """How far a client's clock may be off before `exp` and `nbf` are held against it."""
@@ -24,6 +26,14 @@ REFRESHED_FOR_S = 600.0
 """A refreshed token lives at least this long, however little the first one had left."""
 
 BEARER = "Bearer "
+
+
+_SOURCES = {
+    "camera": Source.CAMERA,
+    "microphone": Source.MICROPHONE,
+    "screen_share": Source.SCREEN,
+    "screen_share_audio": Source.SCREEN_AUDIO,
+}
 
 
 class _Claim(BaseModel):
@@ -129,6 +139,31 @@ def read_token(token: str, keys: Mapping[str, ApiKey], now: float) -> Claims:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise NotAuthenticated(f"invalid authorization token: {where}: {first['msg']}") from None
+
+
+def grant(claims: Claims, video: VideoGrant, identity: str) -> Grant:
+    """What core is told that the bearer may do.
+
+    video: the claims' own, or what the request has narrowed it to; identity: likewise.
+    """
+    kind = claims.kind.lower()
+    return Grant(
+        tenant=TenantId(claims.tenant),
+        identity=identity,
+        room=video.room,
+        can_join=video.room_join,
+        can_create=video.room_create,
+        can_administer=video.room_admin,
+        can_publish=video.publishes,
+        can_publish_data=video.publishes_data,
+        can_subscribe=video.subscribes,
+        # A name we do not know must not widen the grant to everything, as an empty set would.
+        publish_sources=frozenset(_SOURCES.get(name.lower(), Source.UNKNOWN) for name in video.can_publish_sources),
+        can_update_own_metadata=bool(video.can_update_own_metadata),
+        hidden=video.hidden,
+        recorder=video.recorder or kind == "egress",
+        agent=video.agent or kind == "agent",
+    )
 
 
 def write_token(claims: Claims, secret: str, *, now: float, ttl_s: float) -> str:

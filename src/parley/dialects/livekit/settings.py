@@ -47,15 +47,10 @@ class Rooms(_Section):
 
 
 class Limits(_Section):
-    """Sizes in bytes; 0 lifts a limit."""
+    """Bounds of the signalling itself; names and metadata are bounded for all dialects alike."""
 
     signal_message_bytes: int = Field(default=2 * 1024 * 1024, ge=0)
-    metadata_bytes: int = Field(default=512 * 1024, ge=0)
-    attributes_bytes: int = Field(default=64 * 1024, ge=0)
-    room_name_bytes: int = Field(default=256, ge=0)
-    identity_bytes: int = Field(default=256, ge=0)
-    name_bytes: int = Field(default=256, ge=0)
-    join_request_bytes: int = Field(default=1024 * 1024, ge=1)
+    """One message of a client; 0: no limit."""
     outgoing_messages: int = Field(default=1024, ge=16)
     """Signal messages waiting for one client's socket; a client that falls further behind is cut off."""
 
@@ -66,19 +61,11 @@ class Timeouts(_Section):
     ping_interval_s: int = Field(default=5, ge=1)
     """Announced in the join response; 0 makes LiveKit's Rust clients fail, so it is not allowed."""
     ping_timeout_s: int = Field(default=15, ge=2)
-    start_s: float = Field(default=5.0, gt=0)
-    """From an accepted request to its first message. Browsers give up 5 s after the socket opens."""
-    become_active_s: float = Field(default=60.0, gt=0)
-    """A participant whose media transport is not connected by then is removed."""
     answer_s: float = Field(default=15.0, gt=0)
     """How long a client may take to answer an offer."""
     refresh_token_s: float = Field(default=300.0, gt=0)
-    missing_track_s: float = Field(default=60.0, gt=0)
-    """How long a subscription to a track that does not exist yet is remembered."""
     write_s: float = Field(default=5.0, gt=0)
     """How long one message may wait for the client to read before the client is cut off."""
-    signal_lost_s: float = Field(default=15.0, gt=0)
-    """How long a participant outlives its signalling socket while its media still flows."""
 
 
 CodecName = Literal["opus", "VP8", "H264", "VP9", "AV1"]
