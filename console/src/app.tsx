@@ -7,7 +7,7 @@ import { Preview } from './devices'
 import { Lobby } from './lobby'
 import { putInAddress, recall, remember, takeTokenFromAddress, type Wishes } from './memory'
 import { Session } from './session'
-import { type Notice, notAToken, whyNoToken, whyNotJoined } from './words'
+import { type Notice, notAToken, whyNoToken, whyNotJoined, whyRefused } from './words'
 
 const tokenFromAddress = takeTokenFromAddress()
 
@@ -45,6 +45,9 @@ export function App() {
     } catch (error) {
       return whyNoToken(error instanceof MintRefused ? error.message : undefined)
     }
+    // Asked beforehand, the server says why not; and a client library that meets 404 on joining would retry for ever.
+    const verdict = await validate(token)
+    if (verdict.kind !== 'fine') return whyRefused(verdict)
     const devices = preview.handOver()
     try {
       const session = await Session.join(token, devices, (why) => {
@@ -56,7 +59,8 @@ export function App() {
       return undefined
     } catch (error) {
       void devices.then(({ mic, camera }) => (mic?.stop(), camera?.stop()))
-      return whyNotJoined(error, await validate(token))
+      const verdict = await validate(token)
+      return verdict.kind === 'fine' ? whyNotJoined(error) : whyRefused(verdict)
     }
   }
 

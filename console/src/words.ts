@@ -24,10 +24,13 @@ export function notAToken(): Notice {
   return problem('This is not an access token', 'A token has three parts joined by dots, and begins with “eyJ”. Copy it again, in full.')
 }
 
-/** Why joining failed: what the client library met, and what the server says of the token when asked again. */
-export function whyNotJoined(error: unknown, verdict: Verdict): Notice {
-  if (verdict.kind === 'unreachable') return noServer()
-  if (verdict.kind === 'refused') return refusal(verdict)
+/** Why the server does not let this token in. */
+export function whyRefused(verdict: Exclude<Verdict, { kind: 'fine' }>): Notice {
+  return verdict.kind === 'unreachable' ? noServer() : refusal(verdict)
+}
+
+/** Why joining failed although the server lets the token in: what the client library met. */
+export function whyNotJoined(error: unknown): Notice {
   if (error instanceof ConnectionError) {
     switch (error.reason) {
       case ConnectionErrorReason.Timeout:
