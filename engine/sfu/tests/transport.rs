@@ -365,24 +365,26 @@ fn a_full_channel_answers_as_it_was_told() {
     }
 
     assert!(refused);
-    stage.until("end of the full channel", |stage| {
+    let ended = stage.until("end of the full channel", |stage| {
         stage.take(|event| match event {
             Event::ChannelClosed {
                 channel,
                 reason: ChannelEnd::Full,
                 ..
-            } => Some(assert_eq!(*channel, closing.id())),
+            } => Some(*channel),
             _ => None,
         })
     });
+    assert_eq!(ended, closing.id());
     assert!(!closing.send(block.clone(), false).unwrap());
     stage.peers[peer].unplugged = false;
-    stage.until("room again", |stage| {
+    let low = stage.until("room again", |stage| {
         stage.take(|event| match event {
-            Event::ChannelLow { channel, .. } => Some(assert_eq!(*channel, refusing.id())),
+            Event::ChannelLow { channel, .. } => Some(*channel),
             _ => None,
         })
     });
+    assert_eq!(low, refusing.id());
     assert!(refusing.send(block, false).unwrap());
 }
 
@@ -463,16 +465,17 @@ fn closing_is_heard_by_the_peer_and_leaves_nothing_behind() {
 
     stage.engine.close_transport(transport.id).unwrap();
 
-    stage.until("end", |stage| {
+    let reason = stage.until("end", |stage| {
         stage.take(|event| match event {
             Event::TransportState {
                 state: TransportState::Closed,
                 reason,
                 ..
-            } => Some(assert_eq!(*reason, Some(Reason::Local))),
+            } => *reason,
             _ => None,
         })
     });
+    assert_eq!(reason, Reason::Local);
     stage.until("end at the peer", |stage| {
         (!stage.peers[peer].rtc.is_alive()).then_some(())
     });

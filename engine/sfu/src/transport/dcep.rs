@@ -80,6 +80,7 @@ pub(crate) const fn ack() -> [u8; 1] {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

@@ -136,7 +136,11 @@ impl Peer {
 
     pub fn drain(&mut self) {
         while self.rtc.is_alive() {
-            match self.rtc.poll_output().unwrap() {
+            let Ok(output) = self.rtc.poll_output() else {
+                self.rtc.disconnect();
+                return;
+            };
+            match output {
                 Output::Timeout(at) => {
                     self.timeout = at;
                     return;
