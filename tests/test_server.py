@@ -1,6 +1,7 @@
 """The server as a whole: what answers, how it starts and how it ends."""
 
 import asyncio
+import importlib.util
 import json
 import os
 import re
@@ -12,7 +13,10 @@ import time
 from contextlib import asynccontextmanager
 
 import httpx2 as httpx
+import jwt
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from parley import __version__
 from parley.server import Server, Started, StartError, configure
@@ -139,13 +143,19 @@ async def test_an_engine_that_cannot_start_leaves_no_port_behind():
 # ---- the process
 
 
+def process_test(test):
+    """A test of `parley serve` itself, engine and all."""
+    is_built = importlib.util.find_spec("parley._native") is not None
+    return pytest.mark.native(pytest.mark.skipif(not is_built, reason="the engine is not compiled")(test))
+
+
 def start(*arguments, **variables):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **variables}
     command = [sys.executable, "-m", "parley", "serve", "--dev", "--bind", "127.0.0.1:0", "--udp-port", "0", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-@pytest.mark.native
+@process_test
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_process_in_order(number):
     process = start("--log-format", "json")
@@ -164,7 +174,7 @@ def test_a_signal_ends_the_process_in_order(number):
     assert "Traceback" not in errors
 
 
-@pytest.mark.native
+@process_test
 def test_the_banner_shows_where_to_try_it_and_how_to_join():
     process = start("--log-format", "text")
     try:
@@ -181,3 +191,42 @@ def test_the_banner_shows_where_to_try_it_and_how_to_join():
     assert re.search(r"clients +ws://127\.0\.0\.1:\d+\n", text)
     assert re.search(r"API key +devkey\n +secret +secret\n", text)
     assert re.search(r"^  eyJ[\w-]+\.[\w-]+\.[\w-]+$", text, re.MULTILINE)
+
+
+@process_test
+@pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_no_log_line_holds_a_token_whatever_becomes_of_the_join(format):
+    secrets = {"good": "secret", "forged": "another secret"}
+    said = {"iss": "devkey", "video": {"roomJoin": True, "room": "standup"}, "exp": time.time() + 600}
+    tokens = {name: jwt.encode({**said, "sub": name}, secret, algorithm="HS256") for name, secret in secrets.items()}
+    tokens["expired"] = jwt.encode({**said, "sub": "late", "exp": 1}, "secret", algorithm="HS256")
+    tokens["garbage"] = "eyJhbGciOiJIUzI1NiJ9.garbage.garbage"
+    process = start("--log-format", format, "--log-level", "debug", PARLEY_LOG__LEVEL="debug")
+    try:
+        url = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())[0]
+        statuses = {name: asyncio.run(join(url, token)) for name, token in tokens.items()}
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=10)
+
+    assert statuses == {"good": 101, "forged": 401, "expired": 401, "garbage": 401}
+    assert "stopping" in errors
+    for name, token in tokens.items():
+        for part in token.split("."):
+            assert part not in errors, f"{name}: {part} was logged"
+
+
+async def join(url, token):
+    """Join by query and by header, and ask whether one may: the status of the upgrade, 101 when it was granted."""
+    async with httpx.AsyncClient() as client:
+        await client.get(f"{url}/rtc/validate", params={"access_token": token})
+        await client.get(f"{url}/rtc/validate", headers={"authorization": f"Bearer {token}"})
+    try:
+        async with connect(
+            f"{url.replace('http', 'ws')}/rtc?access_token={token}&protocol=15", open_timeout=5
+        ) as socket:
+            await asyncio.wait_for(socket.recv(), 5)
+            return 101
+    except InvalidStatus as refused:
+        return refused.response.status_code

@@ -88,6 +88,25 @@ class Media(Section):
     """Addresses clients are told to send media to, as `ip` or `ip:port`; empty: the local address."""
 
 
+class Limits(Section):
+    """Bounds that hold for every dialect. A size of 0: no limit."""
+
+    max_rooms: int = Field(default=10_000, ge=1)
+    max_name_bytes: int = Field(default=256, ge=0)
+    """Room names, identities and participants' names, each, in bytes of UTF-8."""
+    max_metadata_bytes: int = Field(default=512 * 1024, ge=0)
+    max_attributes_bytes: int = Field(default=64 * 1024, ge=0)
+    """The sum of a participant's keys and values."""
+    max_tracks: int = Field(default=64, ge=1)
+    """Of one participant."""
+    max_subscriptions: int = Field(default=512, ge=1)
+    """Of one participant."""
+    max_data_bytes: int = Field(default=64_000, ge=1)
+    """One data message."""
+    join_timeout_s: float = Field(default=60.0, gt=0)
+    """From joining to connected media."""
+
+
 class Log(Section):
     """What is written to standard error, and how."""
 
@@ -151,7 +170,8 @@ def read_environ(model: type[BaseModel], environ: Mapping[str, str]) -> tuple[di
         path = name.removeprefix(ENV_PREFIX).split(ENV_SEPARATOR)
         found = _follow(model, path)
         if found is None:
-            faults.append(f"{name} names no setting{nearest(name, _variables(model))}")
+            known = [ENV_PREFIX + path.upper().replace(".", ENV_SEPARATOR) for path in settings_of(model)]
+            faults.append(f"{name} names no setting{nearest(name, known)}")
             continue
         keys, annotation = found
         try:
@@ -164,6 +184,18 @@ def read_environ(model: type[BaseModel], environ: Mapping[str, str]) -> tuple[di
             table = table.setdefault(key, {})  # type: ignore[assignment]
         table[keys[-1]] = value
     return values, faults
+
+
+def settings_of(model: type[BaseModel], prefix: str = "") -> dict[str, object]:
+    """Every setting of a model as `section.key`, with its built-in value."""
+    settings: dict[str, object] = {}
+    for key, field in model.model_fields.items():
+        inner = _model_in(field.annotation)
+        if inner is not None:
+            settings |= settings_of(inner, f"{prefix}{key}.")
+        else:
+            settings[prefix + key] = field.get_default(call_default_factory=True)
+    return settings
 
 
 def merge(under: _Plain, over: _Plain) -> dict[str, object]:
@@ -210,15 +242,6 @@ def _follow(model: type[BaseModel], path: list[str]) -> tuple[list[str], object]
         else:
             return None
     return keys, annotation
-
-
-def _variables(model: type[BaseModel], prefix: str = ENV_PREFIX) -> list[str]:
-    names = []
-    for key, field in model.model_fields.items():
-        inner = _model_in(field.annotation)
-        name = prefix + key.upper()
-        names += _variables(inner, name + ENV_SEPARATOR) if inner is not None else [name]
-    return names
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:

@@ -19,7 +19,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 import uvicorn
@@ -31,7 +31,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from parley import __version__, console, log
-from parley.config import ConfigError, Http, Log, Media, Section, load, merge, nearest, split_address
+from parley.config import ConfigError, Http, Limits, Log, Media, Section, load, merge, nearest, split_address
+from parley.core import model
 from parley.core.core import Core
 from parley.core.events import ParticipantUpdated
 from parley.dialects import DIALECTS
@@ -46,6 +47,9 @@ logger = structlog.get_logger(__name__)
 GOODBYE_S = 2.0
 """How long clients have to be told that the server goes, within the time of the whole shutdown."""
 
+BUFFER_BYTES = 4 * 1024 * 1024
+"""What the media socket asks for in each direction, so that a burst of keyframes fits."""
+
 OpenEngine = Callable[[EngineConfig], Engine]
 
 
@@ -57,10 +61,11 @@ class StartError(RuntimeError):
 
 
 class Configuration(Section):
-    """What an operator may say about the server itself; `_configuration_model` adds a section for each dialect."""
+    """What an operator may say about the server itself; `configuration_model` adds a section for each dialect."""
 
     http: Http = Http()
     media: Media = Media()
+    limits: Limits = Limits()
     log: Log = Log()
 
 
@@ -84,7 +89,7 @@ def configure(
     dev: the published key stands in where no other is given, and everything listens on loopback unless told otherwise.
     dev_public: with dev, the published key may be used on other addresses.
     """
-    model = _configuration_model()
+    model = configuration_model()
     base: Mapping[str, object] = _LOOPBACK if dev and not dev_public else {}
     configuration = load(model, file=file, environ=environ, flags=flags, base=base)
     if _keys(configuration):
@@ -113,7 +118,7 @@ def signing_pair(*, dev: bool, key: str, secret: str, file: Path | None, environ
         return key, secret
     if secret:
         raise ConfigError("--secret needs --key")
-    known = _keys(load(_configuration_model(), file=file, environ=environ, flags={}))
+    known = _keys(load(configuration_model(), file=file, environ=environ, flags={}))
     if not known:
         raise ConfigError("nothing to sign with: use --dev, --config with a file that has keys, or --key and --secret")
     if not key:
@@ -124,7 +129,7 @@ def signing_pair(*, dev: bool, key: str, secret: str, file: Path | None, environ
 
 
 @functools.cache
-def _configuration_model() -> type[Configuration]:
+def configuration_model() -> type[Configuration]:
     """The server's sections, and each dialect's own under the dialect's name."""
     sections: dict[str, Any] = {}
     for path in DIALECTS:
@@ -177,6 +182,17 @@ def _is_loopback(host: str) -> bool:
 # ---- the parts
 
 
+class Dialect(Protocol):
+    """What `build(core, settings)` in a dialect's `routes` module gives."""
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """What its clients call, from the root on."""
+
+    async def drain(self, within_s: float) -> int:
+        """Wait until every client has been told good-bye, after `Core.stop`; how many had not been in time."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Started:
     """Where a running server answers."""
@@ -213,12 +229,13 @@ class Server:
         scheme = "https" if http.tls_cert else "http"
         urls = tuple(f"{scheme}://{_show(s)}" for s in sockets)
         try:
-            core = Core(engine)
+            core = Core(engine, limits=model.Limits(**self._configuration.limits.model_dump()))
             metrics = Metrics(counters=engine.counters, census=lambda: dataclasses.asdict(core.rooms.count()))
-            app = self._application(core, engine, metrics)
+            dialects = self._dialects(core)
+            app = self._application(core, engine, dialects, metrics)
             self._listener = _Listener(_uvicorn_config(app, http), on_started=lambda: started(Started(urls)))
             async with asyncio.TaskGroup() as tasks:
-                ending = tasks.create_task(self._end(core))
+                ending = tasks.create_task(self._end(core, dialects))
                 await self._listener.serve(sockets=sockets)
                 ending.cancel()
         finally:
@@ -229,25 +246,34 @@ class Server:
         """Begin to end. Call it on the loop that runs the server."""
         self._stopping.set()
 
-    async def _end(self, core: Core) -> None:
+    async def _end(self, core: Core, dialects: list[Dialect]) -> None:
         """When asked to stop: tell every client, wait until they are told, then close the listener."""
         await self._stopping.wait()
         assert self._listener is not None, "it is made before this task"
         logger.info("stopping", participants=core.rooms.count().participants)
         core.stop()
-        await self._listener.drained(GOODBYE_S)
+        untold = sum(await asyncio.gather(*(dialect.drain(GOODBYE_S) for dialect in dialects)))
+        if untold:
+            logger.warning("clients did not hear the good-bye", clients=untold)
         self._listener.should_exit = True
 
-    def _application(self, core: Core, engine: Engine, metrics: Metrics) -> Starlette:
+    def _dialects(self, core: Core) -> list[Dialect]:
+        """Every dialect that is spoken, each over the same core."""
+        spoken = [(path, getattr(self._configuration, _name(path))) for path in DIALECTS]
+        return [
+            importlib.import_module(f"{path}.routes").build(core, settings)
+            for path, settings in spoken
+            if settings.enabled
+        ]
+
+    def _application(self, core: Core, engine: Engine, dialects: list[Dialect], metrics: Metrics) -> Starlette:
         mint = self._mint if self._dev else None
         routes: list[BaseRoute] = [
             Route("/healthz", _health(engine)),
             Route("/metrics", _scrape(metrics)),
         ]
-        for path in DIALECTS:
-            build = getattr(importlib.import_module(path), "build", None)
-            if build is not None:
-                routes += build(core, getattr(self._configuration, _name(path)))
+        for dialect in dialects:
+            routes += dialect.routes
         routes += console.build(mint=mint)
 
         @contextlib.asynccontextmanager
@@ -285,6 +311,17 @@ def _compiled_engine(config: EngineConfig) -> Engine:
     except ImportError as error:
         raise StartError(f"the compiled engine is missing; `make serve` builds it ({error})") from None
     return open_engine(config)
+
+
+def _warn_of_small_buffers() -> None:
+    """The engine asks for large socket buffers; the kernel gives less without a word."""
+    for name in ("rmem_max", "wmem_max"):
+        try:
+            allowed = int(Path("/proc/sys/net/core", name).read_text())
+        except (OSError, ValueError):
+            continue  # not every container shows it
+        if allowed < BUFFER_BYTES:
+            logger.warning("the kernel allows small socket buffers only", setting=f"net.core.{name}", bytes=allowed)
 
 
 def _engine_config(media: Media) -> EngineConfig:
@@ -349,13 +386,6 @@ class _Listener(uvicorn.Server):
         if not self.should_exit:
             self._on_started()
 
-    async def drained(self, timeout_s: float) -> None:
-        """Wait until no request or WebSocket is in progress, at most so long."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while self.server_state.tasks:
-                    await asyncio.wait(set(self.server_state.tasks), return_when=asyncio.ALL_COMPLETED)
-
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -397,6 +427,8 @@ def run(configuration: Configuration, *, dev: bool = False) -> None:
 
 async def _run(configuration: Configuration, *, dev: bool) -> None:
     server = Server(configuration, dev=dev)
+    if not dev:
+        _warn_of_small_buffers()
     loop = asyncio.get_running_loop()
 
     def begin_to_end() -> None:
