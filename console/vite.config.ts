@@ -13,6 +13,8 @@ export default defineConfig({
     // An inlined asset would need `data:` in the content security policy.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    // Whoever gets the page gets the licences of what is in it.
+    license: { fileName: 'licenses.txt' },
   },
   server: {
     proxy: {

@@ -36,7 +36,8 @@ export function Lobby({ config, wishes, token, notice, isJoining, preview, onJoi
         <Looking preview={preview} isJoining={isJoining} />
       </main>
       <footer class="lobby-foot">
-        Sound, pictures and messages go through this server alone{config?.version && ` · Parley ${config.version}`}
+        Sound, pictures and messages go through this server alone{config?.version && ` · Parley ${config.version}`} ·{' '}
+        <a href="/try/licenses.txt">Licences</a>
       </footer>
     </div>
   )
