@@ -5,12 +5,12 @@ from parley.metrics import Metrics
 
 def test_a_scrape_reads_the_rooms_and_the_engine_anew():
     rooms = [{"rooms": 1, "participants": 2}]
-    counters = {"packets_in": 5, "bytes_out": 900}
+    counters = {"datagrams_in": 5, "bytes_out": 900}
     metrics = Metrics(census=lambda: rooms[-1], counters=lambda: counters)
     assert "parley_participants 2.0" in metrics.render().decode()
 
     rooms.append({"rooms": 1, "participants": 3})
-    counters["packets_in"] = 6
+    counters["datagrams_in"] = 6
 
     text = metrics.render().decode()
     assert "parley_participants 3.0" in text
@@ -18,12 +18,17 @@ def test_a_scrape_reads_the_rooms_and_the_engine_anew():
     assert "parley_bytes_sent_total 900.0" in text
 
 
-def test_drops_are_one_metric_with_their_reasons():
-    text = Metrics(counters=lambda: {"dropped_replay": 3, "dropped_garbage": 1, "nacks_in": 2}).render().decode()
+def test_drops_are_one_metric_with_their_reasons_and_what_is_held_another():
+    text = (
+        Metrics(counters=lambda: {"drop_replay": 3, "drop_garbage": 1, "nacks_in": 2, "transports": 4})
+        .render()
+        .decode()
+    )
 
     assert 'parley_drops_total{reason="replay"} 3.0' in text
     assert 'parley_drops_total{reason="garbage"} 1.0' in text
     assert 'parley_engine_total{counter="nacks_in"} 2.0' in text
+    assert 'parley_engine_objects{kind="transports"} 4.0' in text
 
 
 def test_two_servers_in_one_process_do_not_share_instruments():

@@ -75,24 +75,28 @@ class _Readings(Collector):
 
 
 _TRAFFIC = {
-    "packets_in": ("parley_packets_received", "Datagrams received."),
-    "packets_out": ("parley_packets_sent", "Datagrams sent."),
+    "datagrams_in": ("parley_packets_received", "Datagrams received."),
+    "datagrams_out": ("parley_packets_sent", "Datagrams sent."),
     "bytes_in": ("parley_bytes_received", "Bytes of datagrams received."),
     "bytes_out": ("parley_bytes_sent", "Bytes of datagrams sent."),
 }
+_HELD = ("transports", "producers", "consumers", "channels")
+"""The engine's values that are how many there are now; all others only rise."""
 
 
 def engine_families(counters: Mapping[str, int]) -> Iterable[Metric]:
-    """Sort the engine's counters: traffic by its own names, drops by reason, the rest by event."""
+    """Sort the engine's counters: traffic by its own names, drops by reason, what it holds, the rest by name."""
     drops = CounterMetricFamily("parley_drops", "Datagrams and packets dropped, by reason.", labels=["reason"])
+    held = GaugeMetricFamily("parley_engine_objects", "What the engine holds right now, by kind.", labels=["kind"])
     others = CounterMetricFamily("parley_engine", "The engine's other counters, by name.", labels=["counter"])
     for name, value in sorted(counters.items()):
         if name in _TRAFFIC:
             metric, text = _TRAFFIC[name]
             yield CounterMetricFamily(metric, text, value=value)
-        elif name.startswith("drop"):
-            drops.add_metric([name.removeprefix("dropped_").removeprefix("drops_").removeprefix("drop_")], value)
+        elif name.startswith("drop_"):
+            drops.add_metric([name.removeprefix("drop_")], value)
+        elif name in _HELD:
+            held.add_metric([name], value)
         else:
             others.add_metric([name], value)
-    yield drops
-    yield others
+    yield from (drops, held, others)
