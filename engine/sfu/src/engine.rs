@@ -16,7 +16,7 @@ use crate::command::{Applied, Change, ChannelId, ChannelOptions, Command, Reques
 use crate::config::EngineConfig;
 use crate::data::{Channel, ChannelShared};
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, TransportState};
 use crate::media::{MediaChange, MediaCommand};
 use crate::net::sys;
 use crate::net::udp::UdpSocket;
@@ -141,8 +141,19 @@ impl Engine {
 
     /// Appends up to `limit` events, oldest first. When more wait, [`fd`](Self::fd) stays readable.
     pub fn drain(&self, limit: usize, out: &mut Vec<Event>) {
+        let before = out.len();
         if self.port.mailbox.drain(limit, out) {
             self.port.resume();
+        }
+        for event in out.iter().skip(before) {
+            if let Event::TransportState {
+                transport,
+                state: TransportState::Closed,
+                ..
+            } = event
+            {
+                self.with_mids(|mids| mids.remove(transport));
+            }
         }
     }
 
