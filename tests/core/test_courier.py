@@ -230,3 +230,20 @@ async def test_a_reader_too_slow_for_reliable_data_is_disconnected_and_only_it(c
 
     assert of_type(read(bob), ParticipantLeft)[-1].reason is LeaveReason.DATA_LOST
     assert sent(other) == [b"ada|hello"]
+
+
+async def test_a_channel_that_the_client_closes_leaves_it_a_moment_to_say_good_bye(
+    core: Core, join: Join, connect, clock
+) -> None:  # type: ignore[no-untyped-def]
+    ada, bob = (join(name, data=PLAIN) for name in ("ada", "bob"))
+    for seat in (ada, bob):
+        down = await connect(seat)
+        for channel in list(down.channels.values()):
+            channel.reset()
+
+    core.rooms.leave(ada.id, LeaveReason.CLIENT_LEFT)
+    clock.advance(core.limits.good_bye_s)
+    core.sweep()
+
+    assert of_type(read(ada), ParticipantLeft)[-1].reason is LeaveReason.CLIENT_LEFT
+    assert of_type(read(bob), ParticipantLeft)[-1].reason is LeaveReason.DATA_LOST

@@ -72,6 +72,9 @@ from parley.ids import ParticipantId, RoomId, TenantId, TrackId, mint, to_hex
 
 log = structlog.get_logger(__name__)
 
+FAREWELLS = frozenset({"peer", "transport"})
+"""The engine's words for a channel that ended because the other side closed it, or everything."""
+
 _T = TypeVar("_T")
 
 
@@ -562,9 +565,13 @@ class Rooms:
                 self._tell(room, room.subscriptions.refuse(subscription, failure))
             case facts.ChannelReady():
                 self._courier.flush(id)
-            case facts.ChannelLost(label=label):
+            case facts.ChannelLost(label=label, reason=why):
                 style = self._courier.style(id)
-                if style is not None and label in (style.reliable, style.lossy):
+                if style is None or label not in (style.reliable, style.lossy):
+                    pass
+                elif why in FAREWELLS:
+                    self._await_good_bye(id, LeaveReason.DATA_LOST)
+                else:
                     self.leave(id, LeaveReason.DATA_LOST)
             case facts.MessageArrived(label=label, message=message):
                 self._read(room, room.participant(id), label, message)
@@ -572,11 +579,16 @@ class Rooms:
     def _lose(self, participant: ParticipantId, reason: Reason) -> None:
         """A participant's peer is gone and it cannot go on."""
         if reason is Reason.PEER_HUNG_UP:
-            # A client that leaves closes its peer and says good-bye at once, and either may get here first.
-            at = self._clock.monotonic() + self._limits.good_bye_s
-            self._leases.set(_Leaving(participant, LeaveReason.PEER_FAILED), at)
+            self._await_good_bye(participant, LeaveReason.PEER_FAILED)
         else:
             self.leave(participant, _LEFT_FOR.get(reason, LeaveReason.INTERNAL))
+
+    def _await_good_bye(self, participant: ParticipantId, otherwise: LeaveReason) -> None:
+        """Give a participant whose client closed something a moment to say why.
+
+        A client that leaves closes its channels and its peer and says good-bye at once; any of them may get here first.
+        """
+        self._leases.set(_Leaving(participant, otherwise), self._clock.monotonic() + self._limits.good_bye_s)
 
     # For itself: data.
 
