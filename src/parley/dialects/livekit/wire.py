@@ -120,6 +120,7 @@ _LEAVES: dict[LeaveReason, tuple[DisconnectReason, LeaveRequest.Action]] = {
     LeaveReason.NEGOTIATION_TIMEOUT: (DisconnectReason.STATE_MISMATCH, LeaveRequest.RECONNECT),
     LeaveReason.NEGOTIATION_FAILED: (DisconnectReason.STATE_MISMATCH, LeaveRequest.RECONNECT),
     LeaveReason.SLOW_READER: (DisconnectReason.STATE_MISMATCH, LeaveRequest.RECONNECT),
+    LeaveReason.DATA_LOST: (DisconnectReason.STATE_MISMATCH, LeaveRequest.RECONNECT),
     LeaveReason.ROOM_DELETED: (DisconnectReason.ROOM_DELETED, LeaveRequest.DISCONNECT),
     LeaveReason.ROOM_CLOSED: (DisconnectReason.ROOM_CLOSED, LeaveRequest.DISCONNECT),
     LeaveReason.SERVER_SHUTDOWN: (DisconnectReason.SERVER_SHUTDOWN, LeaveRequest.DISCONNECT),
