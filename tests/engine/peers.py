@@ -241,6 +241,7 @@ class AiortcPeer:
         self.receivers: list[RTCRtpReceiver] = []
         self._arrived: dict[str, AiortcChannel] = {}
         self._news = asyncio.Event()
+        self._has_hung_up = False
         self.sctp.on("datachannel", self._on_channel)
 
     @classmethod
@@ -331,6 +332,7 @@ class AiortcPeer:
         return receiver.track
 
     async def hang_up(self) -> None:
+        self._has_hung_up = True
         await self.dtls.stop()
 
     async def vanish(self) -> None:
@@ -341,8 +343,9 @@ class AiortcPeer:
             await sender.stop()
         for receiver in self.receivers:
             await receiver.stop()
-        await self.sctp.stop()
-        await self.dtls.stop()
+        if not self._has_hung_up:
+            await self.sctp.stop()
+            await self.dtls.stop()
         await self.ice.stop()
 
     def _on_channel(self, channel: RTCDataChannel) -> None:

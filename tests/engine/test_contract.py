@@ -20,25 +20,12 @@ from parley.engine.events import (
 )
 from parley.engine.specs import Flow, Kind, Mid, Setup
 from tests.engine.conftest import Call, Rig
+from tests.engine.inbox import Inbox
 from tests.engine.peers import DATA, OPUS, PATIENCE_S, Ear, receiving, sending
 
 pytestmark = pytest.mark.anyio
 
 END_RECV = ((Mid("0"), Flow.RECV),)
-
-
-class Inbox:
-    """A channel's listener that can be waited for."""
-
-    def __init__(self) -> None:
-        self._messages: asyncio.Queue[Message] = asyncio.Queue()
-
-    def __call__(self, message: Message) -> None:
-        self._messages.put_nowait(message)
-
-    async def next(self) -> Message:
-        async with asyncio.timeout(PATIENCE_S):
-            return await self._messages.get()
 
 
 async def connected(rig: Rig, engine: Engine) -> Call:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import structlog
 
@@ -87,35 +87,13 @@ class LiveEngine:
     def __init__(self, config: EngineConfig, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._native = _native.Engine(config)
-        self._bridge = Bridge(loop, self._native, self._handle)
+        self._bridge: Bridge | None = Bridge(loop, self._native, self._handle)
         self._listener: EngineListener | None = None
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._transports: dict[int, LiveTransport] = {}
         self._producers: dict[int, LiveProducer] = {}
         self._consumers: dict[int, LiveConsumer] = {}
         self._channels: dict[int, LiveChannel] = {}
-        self._is_closed = False
-        self._handlers: dict[str, Callable[..., None]] = {
-            "transport_state": self._on_transport_state,
-            "ice_selected": self._on_ice_selected,
-            "dtls_connected": self._on_dtls_connected,
-            "first_packet": self._on_first_packet,
-            "layer_active": self._on_layer_active,
-            "layer_inactive": self._on_layer_inactive,
-            "first_forwarded": self._on_first_forwarded,
-            "producer_paused": self._on_producer_paused,
-            "producer_resumed": self._on_producer_resumed,
-            "consumer_paused": self._on_consumer_paused,
-            "consumer_resumed": self._on_consumer_resumed,
-            "channel_open": self._on_channel_open,
-            "channel_message": self._on_channel_message,
-            "channel_low": self._on_channel_low,
-            "channel_closed": self._on_channel_closed,
-            "done": self._on_done,
-            "stats": self._on_stats,
-            "overflow": self._on_overflow,
-            "internal_error": self._on_internal_error,
-        }
 
     # The face.
 
@@ -138,10 +116,11 @@ class LiveEngine:
         return self._native.counters()
 
     async def close(self, timeout_s: float = 2.0) -> None:
-        if self._is_closed:
+        if self._bridge is None:
             return
-        self._is_closed = True
         self._bridge.stop()
+        # The bridge holds us: without this cycle our descriptors go with the last reference.
+        self._bridge = None
         for transport in list(self._transports.values()):
             self.forget(transport)
         for answer in self._answers.values():
@@ -177,16 +156,21 @@ class LiveEngine:
 
     def add_channel(self, channel: LiveChannel) -> None:
         self._channels[channel.id] = channel
+        channel.transport.channels.add(channel.id)
 
-    def forget_channel(self, channel: LiveChannel) -> None:
-        self._channels.pop(channel.id, None)
+    def forget_channel(self, id: int) -> LiveChannel | None:
+        """Drop a channel; None: it has been dropped before."""
+        channel = self._channels.pop(id, None)
+        if channel is not None:
+            channel.transport.channels.discard(channel.id)
+        return channel
 
     def forget(self, transport: LiveTransport) -> None:
         """Drop a transport and everything on it; events that are under way find nobody."""
         self._transports.pop(transport.id, None)
         for media in transport.media():
             self.forget_media(media)
-        for channel in [c for c in self._channels.values() if c.transport is transport]:
+        for channel in list(transport.channels):
             self.forget_channel(channel)
 
     # What comes up. Every handler takes the fields of its tuple, as `_native.pyi` lists them.
@@ -194,7 +178,7 @@ class LiveEngine:
     def _handle(self, event: tuple[Any, ...]) -> None:
         name, *fields = event
         try:
-            self._handlers[name](*fields)
+            self._HANDLERS[name](self, *fields)
         except Exception:
             log.exception("engine event not handled", engine_event=name)
 
@@ -265,8 +249,7 @@ class LiveEngine:
             target.transport.hear(ChannelLow(target.transport.id, target))
 
     def _on_channel_closed(self, channel: int, reason: str) -> None:
-        target = self._channels.pop(channel, None)
-        if target is not None:
+        if (target := self.forget_channel(channel)) is not None:
             target.transport.hear(ChannelClosed(target.transport.id, target, reason))
 
     def _on_done(self, request: int, kind: str | None, text: str | None) -> None:
@@ -300,6 +283,28 @@ class LiveEngine:
         if self._listener is not None:
             call(self._listener, event)
 
+    _HANDLERS: ClassVar[dict[str, Callable[..., None]]] = {
+        "transport_state": _on_transport_state,
+        "ice_selected": _on_ice_selected,
+        "dtls_connected": _on_dtls_connected,
+        "first_packet": _on_first_packet,
+        "layer_active": _on_layer_active,
+        "layer_inactive": _on_layer_inactive,
+        "first_forwarded": _on_first_forwarded,
+        "producer_paused": _on_producer_paused,
+        "producer_resumed": _on_producer_resumed,
+        "consumer_paused": _on_consumer_paused,
+        "consumer_resumed": _on_consumer_resumed,
+        "channel_open": _on_channel_open,
+        "channel_message": _on_channel_message,
+        "channel_low": _on_channel_low,
+        "channel_closed": _on_channel_closed,
+        "done": _on_done,
+        "stats": _on_stats,
+        "overflow": _on_overflow,
+        "internal_error": _on_internal_error,
+    }
+
 
 class LiveTransport:
     """`Transport` of the face."""
@@ -311,6 +316,7 @@ class LiveTransport:
         self.params = _params(native)
         self.producers: dict[Mid, LiveProducer] = {}
         self.consumers: dict[Mid, LiveConsumer] = {}
+        self.channels: set[ChannelId] = set()
         self._on_event = on_event
         self._is_closed = False
 
@@ -520,7 +526,7 @@ class LiveChannel:
             return
         self.native.close()
         self._is_closed = True
-        self.transport.engine.forget_channel(self)
+        self.transport.engine.forget_channel(self.id)
 
     def hear(self, message: Message) -> None:
         """Hand a message to the listener."""

@@ -1,0 +1,94 @@
+"""Chromium against the real engine: its fragmented ClientHello, its channels, its media."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser
+
+from parley.engine.engine import Message
+from parley.engine.events import ChannelOpen, DtlsConnected, TransportPhase
+from parley.engine.specs import EngineConfig
+from tests.engine.chromium import CHROMIUM, ChromiumPeer, chromium
+from tests.engine.conftest import HAS_NATIVE
+from tests.engine.inbox import Inbox
+
+if HAS_NATIVE:
+    from parley.engine.live import LiveEngine, open_engine
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.native,
+    pytest.mark.browser,
+    pytest.mark.skipif(not HAS_NATIVE, reason="the native module is not built"),
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
+]
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[LiveEngine]:
+    engine = open_engine(EngineConfig(bind="127.0.0.1", udp_port=0))
+    yield engine
+    await engine.close()
+
+
+async def test_chromium_connects_and_talks_over_a_data_channel(browser: Browser, engine: LiveEngine) -> None:
+    peer = await ChromiumPeer.open(browser, engine)
+    inbox = Inbox()
+    await peer.open_channel("chat", ordered=False, maxRetransmits=0)
+
+    await peer.connect()
+    dtls = await peer.ear.hear(DtlsConnected)
+    await peer.ear.reach(TransportPhase.CONNECTED)
+    channel = (await peer.ear.hear(ChannelOpen)).channel
+    channel.listen(inbox)
+    await peer.until("peer.isOpen('chat')")
+    await peer.send("chat", "hello")
+    heard = await inbox.next()
+    channel.send("grüß dich".encode(), text=True)
+    channel.send(b"\x00\x01")
+
+    assert dtls.version == "DTLS 1.2"
+    assert heard == Message(b"hello", text=True)
+    assert (channel.ordered, channel.max_retransmits) == (False, 0)
+    assert await peer.receive() == ("chat", "string", "grüß dich")
+    assert await peer.receive() == ("chat", "object", "\x00\x01")
+    assert await peer.page.evaluate("peer.state()") == "connected"
+
+
+async def test_chromium_takes_a_thousand_messages_in_order(browser: Browser, engine: LiveEngine) -> None:
+    peer = await ChromiumPeer.open(browser, engine)
+    inbox = Inbox()
+    await peer.open_channel("reliable")
+    await peer.connect()
+    channel = (await peer.ear.hear(ChannelOpen)).channel
+    channel.listen(inbox)
+    await peer.until("peer.isOpen('reliable')")
+
+    for number in range(1000):
+        assert channel.send(f"{number:01024}".encode(), text=True)
+    down = [int((await peer.receive())[2]) for _ in range(1000)]
+    await peer.page.evaluate("for (let n = 0; n < 1000; n++) peer.send('reliable', String(n).padStart(1024, '0'))")
+    up = [int((await inbox.next()).data) for _ in range(1000)]
+
+    assert down == list(range(1000))
+    assert up == list(range(1000))
+
+
+async def test_the_server_prefers_aes_gcm(browser: Browser, engine: LiveEngine) -> None:
+    peer = await ChromiumPeer.open(browser, engine)
+    await peer.publish("audio")
+
+    await peer.connect()
+    dtls = await peer.ear.hear(DtlsConnected)
+    [transport] = await peer.stats("transport")
+
+    assert dtls.srtp_profile == "SRTP_AEAD_AES_256_GCM"
+    assert transport["srtpCipher"] == "SRTP_AEAD_AES_256_GCM"

@@ -1,0 +1,79 @@
+"""A Python that does not answer: signalling may wait, media and memory must not suffer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser
+
+from parley.engine.events import ChannelOpen
+from tests.engine.chromium import CHROMIUM, ChromiumPeer, chromium
+from tests.engine.conftest import CONFIG, HAS_NATIVE
+from tests.engine.inbox import Inbox
+
+if HAS_NATIVE:
+    from parley.engine.live import LiveEngine, open_engine
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.native,
+    pytest.mark.browser,
+    pytest.mark.skipif(not HAS_NATIVE, reason="the native module is not built"),
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
+]
+
+STALL_S = 1.0
+
+FLOOD = """async () => {
+  const bytes = "x".repeat(16384);
+  let sent = 0;
+  window.flooded = (async () => {
+    while (sent < 32 * 64) {
+      while (channels.flood.bufferedAmount > 1 << 20) await new Promise((r) => setTimeout(r, 5));
+      peer.send("flood", bytes);
+      sent += 1;
+    }
+  })();
+}"""
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[LiveEngine]:
+    engine = open_engine(CONFIG)
+    yield engine
+    await engine.close()
+
+
+async def test_a_loop_that_stalls_under_a_flood_takes_bounded_memory(browser: Browser, engine: LiveEngine) -> None:
+    peer = await ChromiumPeer.open(browser, engine)
+    await peer.open_channel("flood")
+    await peer.connect()
+    channel = (await peer.ear.hear(ChannelOpen)).channel
+    inbox = Inbox()
+    channel.listen(inbox)
+    await peer.until("peer.isOpen('flood')")
+    before = resident_bytes()
+
+    await peer.page.evaluate(FLOOD)
+    time.sleep(2 * STALL_S)  # noqa: ASYNC251, the loop is what stalls
+    grown = resident_bytes() - before
+    received = [await inbox.next() for _ in range(32 * 64)]
+
+    assert grown < 16 << 20, f"{grown >> 20} MiB were taken for 32 MiB sent"
+    assert all(len(message.data) == 16_384 for message in received)
+
+
+def resident_bytes() -> int:
+    """What this process holds in memory now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
