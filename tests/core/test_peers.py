@@ -459,6 +459,43 @@ async def test_a_section_that_the_client_refuses_is_a_failed_subscription(core: 
     assert len([one for one in bob.down.consumers.values() if one.source is not None]) == 2
 
 
+async def test_a_section_that_the_client_refuses_instead_of_pausing_is_not_used_again(
+    core: Core, arrive: Arrive
+) -> None:
+    ada, bob = arrive("ada"), arrive("bob")
+    await ada.publish(cam=VP8)
+    await bob.settle()
+    [mid] = bob.down.consumers
+
+    await ada.publish(cam=None)
+    await bob.exchange(refuse=(mid,))
+    await ada.publish(cam=VP8)
+    await bob.settle()
+
+    assert mid not in bob.down.consumers
+    [consumer] = bob.down.consumers.values()
+    assert consumer.source is ada.up.producers[ada.sends.mids["cam"]]
+
+
+async def test_a_client_may_stop_taking_a_track_in_any_answer(core: Core, arrive: Arrive) -> None:
+    ada, bob = arrive("ada"), arrive("bob")
+    await ada.publish(cam=VP8)
+    await bob.settle()
+    [(mid, consumer)] = bob.down.consumers.items()
+    await ada.publish(mic=OPUS)
+    offer = await core.peers.make_offer(bob.subscriber.id)
+    assert offer is not None
+    answer = bob.hears.answer(offer.sdp)
+    head, *sections = answer.split("\r\nm=")
+    sections = [one.replace("a=recvonly", "a=inactive") if f"a=mid:{mid}\r\n" in one else one for one in sections]
+
+    await core.peers.take_answer(bob.subscriber.id, "\r\nm=".join((head, *sections)))
+
+    assert consumer.source is None
+    assert [one.track for one in of_type(read(bob.seat), SubscriptionFailed)] == [ada.tracks["cam"]]
+    assert list(bob.subscribed()) == [ada.tracks["mic"]]
+
+
 async def test_what_was_offered_is_offered_again_after_a_rollback(core: Core, arrive: Arrive) -> None:
     ada, bob = arrive("ada"), arrive("bob")
     await bob.settle()

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from parley.core import facts
 from parley.core.model import Failure, Subscription
-from parley.core.peer import Peer, Phase, Sender, codecs_of, describe_sending, fits
+from parley.core.peer import Peer, Phase, Sender, Slot, codecs_of, describe_sending, fits
 from parley.core.receiving import Receiving, Report, Tell
 from parley.engine.engine import Applied
-from parley.engine.specs import Mid
+from parley.engine.specs import Flow, Mid
 from parley.errors import Reason
 from parley.negotiation import Delta, MLinePlan
 
@@ -71,7 +71,6 @@ class Sending:
     def complete(self, peer: Peer, delta: Delta, applied: Applied) -> None:
         """Start what the peer's answer accepted, and refuse what it did not."""
         exchange = peer.complete()
-        stopped = peer.stopped()
         accepted = {spec.mid for spec in delta.send}
         for slot, sender in exchange.sending:
             slot.consumer = applied.consumers.get(slot.mid, slot.consumer)
@@ -79,12 +78,14 @@ class Sending:
                 slot.phase = Phase.LIVE
                 if sender.slot is slot:
                     self._begin(peer, sender)
-                continue
-            slot.phase, slot.sender = Phase.FREE, None
-            if slot.mid in stopped:
-                peer.slots.pop(slot.mid, None)
-            if sender.slot is slot:
-                self._refuse(peer, sender)
+            else:
+                self._drop(peer, slot)
+        for mid, flow in delta.ended:
+            # Of sections that nothing was asked of, too: a client may stop taking one in any answer.
+            if flow is Flow.SEND and (ended := peer.slots.get(mid)) is not None:
+                self._drop(peer, ended)
+        for mid in peer.stopped():
+            peer.slots.pop(mid, None)
         self._ask(peer)
 
     def connect(self, peer: Peer) -> None:
@@ -94,6 +95,15 @@ class Sending:
                 self._report(facts.SendingFlows(peer.participant, sender.subscription.id))
 
     # For itself.
+
+    def _drop(self, peer: Peer, slot: Slot) -> None:
+        """The peer takes nothing on this section."""
+        sender, slot.sender, slot.phase = slot.sender, None, Phase.FREE
+        if sender is not None:
+            consumer = slot.consumer
+            if consumer is not None and slot.mid not in peer.stopped():
+                self._tell(peer, lambda: consumer.set_source(None))
+            self._refuse(peer, sender)
 
     def _begin(self, peer: Peer, sender: Sender) -> None:
         slot, consumer = sender.slot, sender.consumer
