@@ -26,6 +26,7 @@ import uvicorn
 import uvloop
 from pydantic import create_model
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -41,6 +42,7 @@ from parley.engine.errors import EngineError
 from parley.engine.specs import EngineConfig
 from parley.errors import ParleyError
 from parley.metrics import CONTENT_TYPE, Metrics
+from parley.web.paths import OneLeadingSlash
 
 logger = structlog.get_logger(__name__)
 
@@ -288,7 +290,7 @@ class Server:
                 for task in running:
                     task.cancel()
 
-        return Starlette(routes=routes, lifespan=lifespan)
+        return Starlette(routes=routes, lifespan=lifespan, middleware=[Middleware(OneLeadingSlash)])
 
     def _mint(self, room: str, name: str) -> str:
         """A token for the page: an hour in one room, under an identity of its own."""
@@ -367,6 +369,7 @@ def _uvicorn_config(app: Starlette, http: Http) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         ws_per_message_deflate=False,  # signal messages are small, and its windows would cost each socket 64 KB
+        ws_ping_interval=10.0,  # what LiveKit's clients are used to; one that is silent for 20 s more is gone
         ssl_certfile=http.tls_cert,
         ssl_keyfile=http.tls_key,
         lifespan="on",
