@@ -497,3 +497,88 @@ fn check_channel(options: &ChannelOptions) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::config::Announce;
+
+    #[test]
+    fn candidates_name_the_announced_addresses_the_first_preferred() {
+        let config = EngineConfig {
+            announce: vec![
+                Announce {
+                    ip: Ipv4Addr::new(192, 0, 2, 1).into(),
+                    port: None,
+                },
+                Announce {
+                    ip: "2001:db8::1".parse().unwrap(),
+                    port: Some(443),
+                },
+            ],
+            ..EngineConfig::default()
+        };
+
+        let found = candidates(&config, SocketAddr::from(([0, 0, 0, 0], 7882))).unwrap();
+
+        assert_eq!(
+            *found,
+            [
+                "candidate:1 1 udp 2130706431 192.0.2.1 7882 typ host",
+                "candidate:2 1 udp 2130706175 2001:db8::1 443 typ host",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_engine_on_any_address_announces_none_that_means_any() {
+        let config = EngineConfig::default();
+
+        let found = candidates(&config, SocketAddr::from(([0, 0, 0, 0], 7882))).unwrap();
+
+        assert!(!found.is_empty());
+        assert!(
+            found
+                .iter()
+                .all(|c| !c.contains("0.0.0.0") && c.contains(" 7882 "))
+        );
+    }
+
+    #[test]
+    fn a_channel_outside_the_protocol_is_refused_before_anything_is_sent() {
+        let refused = |options: ChannelOptions| check_channel(&options).unwrap_err().to_string();
+
+        assert_eq!(
+            refused(ChannelOptions {
+                max_retransmits: Some(1),
+                max_lifetime_ms: Some(1),
+                ..ChannelOptions::default()
+            }),
+            "data channel: retransmissions and lifetime exclude each other"
+        );
+        assert_eq!(
+            refused(ChannelOptions {
+                negotiated: true,
+                ..ChannelOptions::default()
+            }),
+            "data channel: a negotiated channel needs its stream"
+        );
+    }
+
+    #[test]
+    fn a_port_in_use_is_named_in_the_refusal() {
+        let taken = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = taken.local_addr().unwrap();
+
+        let refused = Engine::start(EngineConfig {
+            bind: address.ip(),
+            udp_port: address.port(),
+            ..EngineConfig::default()
+        });
+
+        let text = refused.err().unwrap().to_string();
+        assert!(text.starts_with(&format!("engine start: binding UDP {address} failed:")));
+    }
+}

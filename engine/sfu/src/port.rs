@@ -216,3 +216,124 @@ impl Mailbox {
         resume
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::command::{ChannelId, RequestId};
+    use crate::data::Channel;
+    use crate::spec::TransportId;
+
+    fn done(n: u64) -> Event {
+        Event::Done {
+            request: RequestId(n),
+            result: Ok(()),
+        }
+    }
+
+    fn readable(mailbox: &Mailbox) -> bool {
+        let mut poll = libc::pollfd {
+            fd: mailbox.fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        crate::net::sys::poll_now(&mut poll)
+    }
+
+    #[test]
+    fn the_descriptor_is_readable_exactly_while_events_wait() {
+        let port = Port::new(16, 64).unwrap();
+        let mut out = Vec::new();
+        assert!(!readable(&port.mailbox));
+
+        (0..10).for_each(|n| port.mailbox.post(done(n)));
+        port.mailbox.ring();
+        assert!(readable(&port.mailbox));
+        port.mailbox.drain(6, &mut out);
+        assert!(readable(&port.mailbox));
+        port.mailbox.drain(6, &mut out);
+        assert!(!readable(&port.mailbox));
+
+        assert_eq!(out.len(), 10);
+        port.mailbox.post(done(10));
+        port.mailbox.ring();
+        assert!(readable(&port.mailbox));
+    }
+
+    #[test]
+    fn events_that_found_no_room_are_owned_up_to() {
+        let port = Port::new(16, 64).unwrap();
+        (0..70).for_each(|n| port.mailbox.post(done(n)));
+        let mut out = Vec::new();
+
+        port.mailbox.drain(512, &mut out);
+
+        assert_eq!(out.len(), 65);
+        assert!(matches!(
+            out.last(),
+            Some(Event::Overflow { shard: 0, lost: 6 })
+        ));
+    }
+
+    #[test]
+    fn a_full_command_queue_refuses_and_says_how_long_it_is() {
+        let port = Port::new(16, 64).unwrap();
+        let close = || Command::Close {
+            transport: TransportId(1),
+        };
+        for _ in 0..16 {
+            assert!(port.has_room(1));
+            port.send(close()).unwrap();
+        }
+
+        assert!(!port.has_room(1));
+        let refused = port.send(close()).unwrap_err();
+        assert_eq!(refused.to_string(), "engine busy: 16 commands are waiting");
+        port.stop();
+        assert!(matches!(port.send(close()), Err(Error::Closed)));
+    }
+
+    /// Every message that is kept is told exactly once, whatever was dropped and whenever the caller
+    /// listened.
+    #[test]
+    fn listening_late_stopping_and_dropping_lose_no_kept_message() {
+        let port = Arc::new(Port::new(16, 1024).unwrap());
+        let shared = Arc::new(ChannelShared::new(ChannelId(1), TransportId(1), false, 50));
+        let channel = Channel {
+            shared: shared.clone(),
+            port: port.clone(),
+        };
+        let deliver = |n: u8| {
+            let (delivery, dropped) = shared.deliver(Bytes::copy_from_slice(&[n; 10]), false);
+            if delivery == crate::data::Delivery::Token {
+                port.mailbox.post_message(shared.clone());
+            }
+            dropped
+        };
+        let told = || {
+            let mut out = Vec::new();
+            port.mailbox.drain(512, &mut out);
+            out.iter()
+                .map(|event| match event {
+                    Event::ChannelMessage { data, .. } => data[0],
+                    other => panic!("unexpected {other:?}"),
+                })
+                .collect::<Vec<u8>>()
+        };
+
+        let dropped: usize = (0..8).map(deliver).sum();
+        assert_eq!(dropped, 3);
+        assert!(told().is_empty());
+        channel.listen(true);
+        assert_eq!(told(), [3, 4, 5, 6, 7]);
+        let dropped: usize = (8..18).map(deliver).sum();
+        assert_eq!(dropped, 5);
+        channel.listen(false);
+        deliver(18);
+        channel.listen(true);
+        assert_eq!(told(), [14, 15, 16, 17, 18]);
+        assert!(told().is_empty());
+    }
+}

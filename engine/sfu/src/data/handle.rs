@@ -145,7 +145,8 @@ impl ChannelShared {
     /// Redeems one token. The second value says that a stalled channel can be read again.
     pub fn collect(&self) -> (Option<(Bytes, bool)>, bool) {
         let mut inbox = self.lock();
-        let message = inbox.pop();
+        // Tokens from before the caller stopped listening are void; listening again makes new ones.
+        let message = if inbox.listening { inbox.pop() } else { None };
         let resume = inbox.bytes <= self.limit() / 2
             && self.stalled.load(Ordering::Relaxed)
             && self.stalled.swap(false, Ordering::Relaxed);

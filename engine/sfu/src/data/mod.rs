@@ -7,3 +7,5 @@ mod handle;
 pub(crate) use channel::{Channels, Context};
 pub use handle::Channel;
 pub(crate) use handle::ChannelShared;
+#[cfg(test)]
+pub(crate) use handle::Delivery;

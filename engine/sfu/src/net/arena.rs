@@ -143,3 +143,66 @@ impl Outbox for Arena {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn sockets() -> (Arena, std::net::UdpSocket) {
+        let ours = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let theirs = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        (Arena::new(ours), theirs)
+    }
+
+    #[test]
+    fn more_datagrams_than_slots_are_all_sent_in_order() {
+        let (mut arena, theirs) = sockets();
+        let to = theirs.local_addr().unwrap();
+
+        for n in 0..200u8 {
+            arena.push_bytes(to, &[n; 100]);
+        }
+        arena.flush();
+
+        let mut buffer = [0; 200];
+        for n in 0..200u8 {
+            assert_eq!(theirs.recv(&mut buffer).unwrap(), 100);
+            assert_eq!(buffer[0], n);
+        }
+        assert_eq!((arena.sent, arena.sent_bytes), (200, 20_000));
+        assert!(!arena.is_blocked());
+    }
+
+    #[test]
+    fn a_builder_that_declines_sends_nothing() {
+        let (mut arena, theirs) = sockets();
+        let to = theirs.local_addr().unwrap();
+
+        arena.push(to, |_| 0);
+        arena.push(to, |slot| slot.len() + 1);
+        arena.flush();
+
+        assert_eq!(arena.sent, 0);
+    }
+
+    #[test]
+    fn a_destination_that_is_refused_does_not_hold_up_the_others() {
+        let (mut arena, theirs) = sockets();
+        let to = theirs.local_addr().unwrap();
+        // Port 0 cannot be sent to.
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+
+        arena.push_bytes(to, b"first");
+        arena.push_bytes(nowhere, b"lost");
+        arena.push_bytes(to, b"second");
+        arena.flush();
+
+        let mut buffer = [0; 16];
+        assert_eq!(theirs.recv(&mut buffer).unwrap(), 5);
+        assert_eq!(theirs.recv(&mut buffer).unwrap(), 6);
+        assert_eq!((arena.sent, arena.dropped_error), (2, 1));
+    }
+}

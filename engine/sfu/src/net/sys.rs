@@ -273,6 +273,13 @@ pub(crate) fn send_batch(
     Ok(count as usize)
 }
 
+/// Whether a descriptor is ready now for what it asks.
+#[cfg(test)]
+pub(crate) fn poll_now(poll: &mut libc::pollfd) -> bool {
+    // SAFETY: one entry, alive for the call.
+    unsafe { libc::poll(poll, 1, 0) == 1 }
+}
+
 /// Addresses of the interfaces that are up, loopback and link-local ones left out.
 pub(crate) fn local_addresses() -> io::Result<Vec<IpAddr>> {
     let mut found = Vec::new();
@@ -374,5 +381,57 @@ fn check(result: i32) -> io::Result<i32> {
         Err(io::Error::last_os_error())
     } else {
         Ok(result)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::net::udp::UdpSocket;
+
+    #[test]
+    fn a_dual_stack_socket_names_ipv4_peers_by_their_ipv4_address() {
+        // Hosts without IPv6 have nothing to test here.
+        let Ok(ours) = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))) else {
+            return;
+        };
+        let theirs = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, ours.local().port()));
+        theirs.send_to(b"ping", to).unwrap();
+
+        let epoll = Epoll::new().unwrap();
+        epoll.add(ours.raw_fd(), 7).unwrap();
+        let mut ready = [Ready::default(); 8];
+        assert_eq!(epoll.wait(None, &mut ready).unwrap(), 1);
+        let mut batch = RecvBatch::new();
+        assert_eq!(batch.receive(ours.fd()).unwrap(), 1);
+        let (received, bytes) = batch.datagrams().next().unwrap();
+        let pong = Outgoing {
+            to: received.from,
+            bytes: b"pong",
+        };
+        let sent = send_batch(ours.fd(), true, &[pong]).unwrap();
+
+        assert_eq!((ready[0].token, ready[0].readable), (7, true));
+        assert_eq!(received.from, theirs.local_addr().unwrap());
+        assert_eq!(bytes, b"ping");
+        assert_eq!((received.truncated, sent), (false, 1));
+        let mut buffer = [0; 16];
+        assert_eq!(theirs.recv(&mut buffer).unwrap(), 4);
+    }
+
+    #[test]
+    fn a_datagram_longer_than_a_slot_is_known_as_cut_off() {
+        let ours = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let theirs = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        theirs.send_to(&[1; SLOT + 1], ours.local()).unwrap();
+
+        let mut batch = RecvBatch::new();
+        while batch.receive(ours.fd()).unwrap() == 0 {}
+        let (received, bytes) = batch.datagrams().next().unwrap();
+
+        assert!(received.truncated);
+        assert_eq!(bytes.len(), SLOT);
     }
 }
