@@ -26,7 +26,7 @@ export function CopyLink({ room, isBig = false }: { room: string; isBig?: boolea
   return (
     <button type="button" class={isBig ? 'button' : 'copy'} onClick={() => void copy()}>
       <LinkIcon />
-      <span role="status">{isCopied ? 'Link copied' : 'Copy link'}</span>
+      <span aria-live="polite">{isCopied ? 'Link copied' : 'Copy link'}</span>
     </button>
   )
 }
