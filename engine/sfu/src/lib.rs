@@ -13,6 +13,9 @@ mod data;
 mod engine;
 mod error;
 pub mod event;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod media;
 mod net;
 mod port;

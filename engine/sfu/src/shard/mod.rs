@@ -173,7 +173,7 @@ impl Shard {
     }
 
     /// Sends and tells what this turn has brought.
-    fn finish(&mut self, now: Instant) {
+    pub(crate) fn finish(&mut self, now: Instant) {
         self.arena.flush();
         let blocked = self.arena.is_blocked();
         if blocked != self.watching_writable {
@@ -239,7 +239,7 @@ impl Shard {
         }
     }
 
-    fn on_datagram(&mut self, datagram: Received, bytes: &mut [u8], now: Instant) {
+    pub(crate) fn on_datagram(&mut self, datagram: Received, bytes: &mut [u8], now: Instant) {
         self.counts.datagrams_in += 1;
         self.counts.bytes_in += bytes.len() as u64;
         if datagram.truncated {
@@ -315,9 +315,25 @@ impl Shard {
         }
     }
 
+    /// Admits a sender to the first transport without a check.
+    #[cfg(feature = "fuzzing")]
+    pub fn admit(&mut self, from: SocketAddr) {
+        self.demux.add_sender(from, 0);
+    }
+
+    #[cfg(feature = "fuzzing")]
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    #[cfg(feature = "fuzzing")]
+    pub fn panics(&self) -> u64 {
+        self.counts.panics
+    }
+
     // ── what is due ─────────────────────────────────────────────────────────────────────────────
 
-    fn do_timers(&mut self, now: Instant) {
+    pub(crate) fn do_timers(&mut self, now: Instant) {
         while let Some((key, id, at)) = self.timers.due(now) {
             let current = self
                 .peers
@@ -358,7 +374,7 @@ impl Shard {
         }
     }
 
-    fn do_command(&mut self, command: Command, now: Instant) {
+    pub(crate) fn do_command(&mut self, command: Command, now: Instant) {
         self.board_stale = true;
         match command {
             Command::Create {
