@@ -145,6 +145,25 @@ pub struct ExtensionIds {
     pub playout_delay: Option<u8>,
 }
 
+impl ExtensionIds {
+    /// Every id that is negotiated.
+    pub fn iter(&self) -> impl Iterator<Item = u8> {
+        [
+            self.mid,
+            self.rid,
+            self.repaired_rid,
+            self.audio_level,
+            self.abs_send_time,
+            self.transport_cc,
+            self.dependency_descriptor,
+            self.abs_capture_time,
+            self.playout_delay,
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
 /// What an `a=ssrc-group` says of its members.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SsrcSemantics {

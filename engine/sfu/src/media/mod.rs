@@ -1,117 +1,168 @@
 //! What happens to media between the cipher of one peer and the cipher of another.
 //!
 //! [`Media`] owns every producer and consumer of a shard. It does no I/O and reads no clock: bytes
-//! and time go in, datagrams and events come out.
+//! and time go in, datagrams and events come out. The way of a packet stands in `ingress.rs`; what
+//! peers say about packets in `control.rs`; what is due by time in `reports.rs`; what is asked for
+//! from above in `apply.rs`.
 
 mod api;
+mod apply;
+mod cache;
+mod consumer;
+mod control;
+mod counters;
+mod history;
+mod ingress;
+mod keyframes;
+mod munger;
+mod nack;
+mod producer;
+mod random;
+mod reception;
+mod reports;
+mod timers;
+mod transport;
+mod unwrap;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
+use slab::Slab;
 
 pub use api::{
     ApplyError, ConsumerStats, MediaChange, MediaCommand, MediaConfig, MediaEvent, MediaStats,
     Outbox, PauseReason, ProducerStats,
 };
+pub use counters::MediaCounters;
 
-use crate::spec::{GroupId, TransportId};
-use crate::srtp::SrtpKeys;
+use crate::rtp::is_rtcp;
+use crate::spec::{ConsumerId, GroupId, ProducerId, TransportId};
+use crate::srtp::{Opener, Sealer, SrtpKeys};
+use consumer::Consumer;
+use producer::Producer;
+use random::Random;
+use timers::Timers;
+use transport::Transport;
 
-/// Every packet the media side has seen, by what became of it. All count since the start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct MediaCounters {
-    /// RTP packets that opened under their key, and their bytes.
-    pub rtp_in: u64,
-    pub rtp_in_bytes: u64,
-    pub rtcp_in: u64,
-    /// RTP packets sent, retransmissions included, and their bytes.
-    pub rtp_out: u64,
-    pub rtp_out_bytes: u64,
-    pub rtcp_out: u64,
-    /// Dropped: no keys yet, or a transport that is not open.
-    pub drop_no_keys: u64,
+/// The time of one call, as both forms that are needed.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: Instant,
+    /// Since the first call.
+    since: Duration,
 }
 
-impl MediaCounters {
-    /// Name and value of each, for metrics.
-    pub fn entries(&self) -> [(&'static str, u64); 7] {
-        [
-            ("rtp_in", self.rtp_in),
-            ("rtp_in_bytes", self.rtp_in_bytes),
-            ("rtcp_in", self.rtcp_in),
-            ("rtp_out", self.rtp_out),
-            ("rtp_out_bytes", self.rtp_out_bytes),
-            ("rtcp_out", self.rtcp_out),
-            ("drop_no_keys", self.drop_no_keys),
-        ]
+impl Moment {
+    /// Wraps after 49 days; only differences of a few seconds are taken.
+    fn ms(self) -> u32 {
+        self.since.as_millis() as u32
+    }
+
+    /// Ticks of 250 µs, as transport-wide feedback counts.
+    fn ticks(self) -> i64 {
+        (self.since.as_micros() / 250) as i64
+    }
+
+    /// 24 bits of seconds as 6.18 fixed point (abs-send-time).
+    fn abs_send_time(self) -> [u8; 3] {
+        let fixed = (self.since.as_nanos() << 18) / 1_000_000_000;
+        let [.., a, b, c] = (fixed as u32).to_be_bytes();
+        [a, b, c]
     }
 }
 
 /// The media of one shard.
 pub struct Media {
-    transports: HashMap<TransportId, GroupId>,
+    config: MediaConfig,
+    random: Random,
+    epoch: Option<Instant>,
+    transports: Slab<Transport>,
+    producers: Slab<Producer>,
+    consumers: Slab<Consumer>,
+    transport_keys: FxHashMap<TransportId, usize>,
+    producer_keys: FxHashMap<ProducerId, usize>,
+    consumer_keys: FxHashMap<ConsumerId, usize>,
+    timers: Timers,
     counters: MediaCounters,
+    /// Sequence numbers on their way into or out of a NACK; kept for its memory.
+    numbers: Vec<u16>,
 }
 
 impl Media {
     /// `seed`: random for each process; it seeds SSRCs, first sequence numbers and the hashing of
     /// numbers that peers choose.
-    pub fn new(_config: &MediaConfig, _seed: u64) -> Self {
+    pub fn new(config: &MediaConfig, seed: u64) -> Self {
         Media {
-            transports: HashMap::new(),
+            config: config.clone(),
+            random: Random::new(seed),
+            epoch: None,
+            transports: Slab::new(),
+            producers: Slab::new(),
+            consumers: Slab::new(),
+            transport_keys: FxHashMap::default(),
+            producer_keys: FxHashMap::default(),
+            consumer_keys: FxHashMap::default(),
+            timers: Timers::default(),
             counters: MediaCounters::default(),
+            numbers: Vec::new(),
         }
     }
 
     /// Makes room for a transport. Opening one that is open changes nothing.
     pub fn open(&mut self, transport: TransportId, group: GroupId) {
-        self.transports.entry(transport).or_insert(group);
+        if self.transport_keys.contains_key(&transport) {
+            return;
+        }
+        let made = Transport::new(group, &mut self.random);
+        let key = self.transports.insert(made);
+        self.transport_keys.insert(transport, key);
     }
 
     /// Ends a transport with its producers and consumers; consumers elsewhere lose their source.
-    pub fn close(&mut self, transport: TransportId, _now: Instant, _events: &mut Vec<MediaEvent>) {
-        self.transports.remove(&transport);
+    pub fn close(&mut self, transport: TransportId, _now: Instant, events: &mut Vec<MediaEvent>) {
+        let Some(key) = self.transport_keys.remove(&transport) else {
+            return;
+        };
+        let held = &mut self.transports[key];
+        let producers = std::mem::take(&mut held.producers);
+        let consumers = std::mem::take(&mut held.consumers);
+        for (_, producer) in producers {
+            self.remove_producer(producer, events);
+        }
+        for (_, consumer) in consumers {
+            self.remove_consumer(consumer);
+        }
+        self.transports.remove(key);
     }
 
-    /// Installs what DTLS agreed on. Until then nothing is opened or sent.
-    pub fn set_keys(&mut self, _transport: TransportId, _keys: &SrtpKeys) {}
+    /// Installs what DTLS agreed on. Until then nothing is opened or sent. Keys of the wrong length
+    /// for their profile install nothing.
+    pub fn set_keys(&mut self, transport: TransportId, keys: &SrtpKeys) {
+        let Some(&key) = self.transport_keys.get(&transport) else {
+            return;
+        };
+        let hasher = self.random.hasher();
+        let held = &mut self.transports[key];
+        held.opener = Opener::new(keys.profile, &keys.remote, hasher.clone());
+        held.sealer = Sealer::new(keys.profile, &keys.local, hasher);
+        if let Some(sealer) = &mut held.sealer {
+            for (_, consumer) in &held.consumers {
+                let consumer = &self.consumers[*consumer];
+                sealer.expect(consumer.ssrc);
+                consumer
+                    .rtx_ssrc
+                    .iter()
+                    .for_each(|ssrc| sealer.expect(*ssrc));
+            }
+        }
+    }
 
     /// Where the transport's datagrams go from now on.
-    pub fn set_route(&mut self, _transport: TransportId, _to: SocketAddr) {}
-
-    /// Caps what the peer may send, in bits a second, by REMB; `None` lifts the cap. Told at once.
-    pub fn set_max_in(
-        &mut self,
-        _transport: TransportId,
-        _max_in_bps: Option<u64>,
-        _now: Instant,
-        _out: &mut impl Outbox,
-    ) {
-    }
-
-    /// Makes, changes and ends producers and consumers: all of `change` or nothing.
-    pub fn apply(
-        &mut self,
-        transport: TransportId,
-        _change: &MediaChange,
-        _now: Instant,
-        _out: &mut impl Outbox,
-        _events: &mut Vec<MediaEvent>,
-    ) -> Result<(), ApplyError> {
-        if !self.transports.contains_key(&transport) {
-            return Err(ApplyError::UnknownTransport);
+    pub fn set_route(&mut self, transport: TransportId, to: SocketAddr) {
+        if let Some(&key) = self.transport_keys.get(&transport) {
+            self.transports[key].route = Some(to);
         }
-        Ok(())
-    }
-
-    /// Does what is asked of one producer or consumer.
-    pub fn command(
-        &mut self,
-        _command: MediaCommand,
-        _now: Instant,
-        _out: &mut impl Outbox,
-        _events: &mut Vec<MediaEvent>,
-    ) {
     }
 
     /// Takes one RTP or RTCP datagram (first byte 128 to 191), decrypting it in place.
@@ -119,28 +170,27 @@ impl Media {
     /// True when it was authentic and new, so that the transport may count as alive.
     pub fn on_datagram(
         &mut self,
-        _transport: TransportId,
-        _now: Instant,
-        _datagram: &mut [u8],
-        _out: &mut impl Outbox,
-        _events: &mut Vec<MediaEvent>,
+        transport: TransportId,
+        now: Instant,
+        datagram: &mut [u8],
+        out: &mut impl Outbox,
+        events: &mut Vec<MediaEvent>,
     ) -> bool {
-        self.counters.drop_no_keys += 1;
-        false
-    }
-
-    /// Does what is due: reports, feedback, repeated NACKs, throttled keyframe requests.
-    pub fn on_timer(
-        &mut self,
-        _now: Instant,
-        _out: &mut impl Outbox,
-        _events: &mut Vec<MediaEvent>,
-    ) {
+        let moment = self.moment(now);
+        let Some(&key) = self.transport_keys.get(&transport) else {
+            self.counters.drop_no_keys += 1;
+            return false;
+        };
+        if is_rtcp(datagram) {
+            self.on_rtcp(key, moment, datagram, out, events)
+        } else {
+            self.on_rtp(key, moment, datagram, out, events)
+        }
     }
 
     /// When `on_timer` is next wanted.
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        self.timers.next()
     }
 
     pub fn counters(&self) -> MediaCounters {
@@ -149,8 +199,69 @@ impl Media {
 
     /// `None` for a transport that is not open.
     pub fn stats(&self, transport: TransportId) -> Option<MediaStats> {
-        self.transports
-            .contains_key(&transport)
-            .then(MediaStats::default)
+        let transport = &self.transports[*self.transport_keys.get(&transport)?];
+        Some(MediaStats {
+            producers: transport
+                .producers
+                .iter()
+                .map(|(_, key)| self.producer_stats(&self.producers[*key]))
+                .collect(),
+            consumers: transport
+                .consumers
+                .iter()
+                .map(|(_, key)| consumer_stats(&self.consumers[*key]))
+                .collect(),
+            remb_bps: transport.remb_bps,
+        })
+    }
+
+    fn producer_stats(&self, producer: &Producer) -> ProducerStats {
+        let sum = |of: fn(&producer::Layer) -> u64| producer.layers.iter().map(of).sum();
+        let forwarded = producer.layers.first();
+        let jitter_ms = forwarded.map_or(0.0, |layer| {
+            let clock_hz = layer
+                .current
+                .and_then(|current| producer.codecs.get(current.codec))
+                .map_or(90_000, |codec| codec.spec.clock_hz.max(1));
+            layer.reception.jitter() as f32 * 1000.0 / clock_hz as f32
+        });
+        ProducerStats {
+            id: producer.id,
+            mid: producer.mid.clone(),
+            packets: sum(|layer| layer.stats.packets),
+            bytes: sum(|layer| layer.stats.bytes),
+            lost: sum(|layer| layer.reception.lost()),
+            repaired: sum(|layer| layer.stats.repaired),
+            nacks_sent: sum(|layer| layer.stats.nacks),
+            plis_sent: sum(|layer| layer.stats.plis),
+            keyframes: sum(|layer| layer.stats.keyframes),
+            jitter_ms,
+        }
+    }
+
+    fn moment(&mut self, now: Instant) -> Moment {
+        let epoch = *self.epoch.get_or_insert(now);
+        Moment {
+            now,
+            since: now.saturating_duration_since(epoch),
+        }
     }
 }
+
+fn consumer_stats(consumer: &Consumer) -> ConsumerStats {
+    ConsumerStats {
+        id: consumer.id,
+        mid: consumer.mid.clone(),
+        packets: consumer.packets,
+        bytes: consumer.bytes,
+        retransmitted: consumer.retransmitted,
+        nacks_received: consumer.nacks,
+        plis_received: consumer.plis,
+        lost: consumer.peer.lost,
+        fraction_lost: f32::from(consumer.peer.fraction_lost) / 256.0,
+        rtt_ms: consumer.peer.rtt.map(|rtt| rtt.as_secs_f32() * 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use std::fmt;
 use ahash::RandomState;
 
 use crate::wire::be32;
-use window::Window;
+pub(crate) use window::Window;
 
 /// SSRCs one context keeps state for; a peer that goes beyond is not answered with memory.
 const MAX_STREAMS: usize = 4096;

@@ -5,7 +5,7 @@ const WORDS: usize = (WIDTH / 64) as usize;
 
 /// The highest index and a bit for each of the 1024 up to it.
 #[derive(Clone)]
-pub(super) struct Window {
+pub(crate) struct Window {
     /// One above the highest index marked; 0: none yet.
     end: u64,
     bits: [u64; WORDS],

@@ -1,0 +1,241 @@
+//! What peers say about packets: reports, repeats asked for, keyframes asked for.
+
+use std::time::Instant;
+
+use super::api::{MediaEvent, Outbox};
+use super::ingress::Resend;
+use super::keyframes::Ask;
+use super::producer::{Binding, FORWARDED_LAYER};
+use super::reception::SenderClock;
+use super::timers::Timer;
+use super::{Media, Moment};
+use crate::rtcp::{Compound, Packet, ReportBlocks};
+use crate::srtp::OpenError;
+
+/// Packets one NACK may ask for; the rest of it is left for the next.
+const MAX_NACKED: usize = 256;
+
+impl Media {
+    pub(super) fn on_rtcp(
+        &mut self,
+        key: usize,
+        moment: Moment,
+        datagram: &mut [u8],
+        out: &mut impl Outbox,
+        events: &mut Vec<MediaEvent>,
+    ) -> bool {
+        let Some(opener) = &mut self.transports[key].opener else {
+            self.counters.drop_no_keys += 1;
+            return false;
+        };
+        let len = match opener.open_rtcp(datagram) {
+            Ok(len) => len,
+            Err(error) => {
+                match error {
+                    OpenError::Replayed => self.counters.drop_replayed += 1,
+                    OpenError::Forged => self.counters.drop_forged += 1,
+                    OpenError::Malformed => self.counters.drop_malformed += 1,
+                    OpenError::Exhausted => self.counters.drop_unbound += 1,
+                }
+                return false;
+            }
+        };
+        self.counters.rtcp_in += 1;
+        for packet in Compound::new(&datagram[..len]) {
+            self.on_packet(key, packet, moment, out, events);
+        }
+        true
+    }
+
+    fn on_packet(
+        &mut self,
+        key: usize,
+        packet: Packet<'_>,
+        moment: Moment,
+        out: &mut impl Outbox,
+        events: &mut Vec<MediaEvent>,
+    ) {
+        match packet {
+            Packet::SenderReport {
+                ssrc,
+                ntp,
+                rtp,
+                reports,
+                ..
+            } => {
+                self.on_sender_report(key, ssrc, ntp, rtp, moment.now);
+                self.on_reports(key, reports, moment.now);
+            }
+            Packet::ReceiverReport { reports, .. } => self.on_reports(key, reports, moment.now),
+            Packet::Nack { media, lost, .. } => {
+                let Some(consumer) = self.consumer_of(key, media) else {
+                    return;
+                };
+                let mut numbers = std::mem::take(&mut self.numbers);
+                numbers.extend(lost.take(MAX_NACKED));
+                for seq in numbers.drain(..) {
+                    let held = &mut self.consumers[consumer];
+                    let transport = &self.transports[key];
+                    let lost = held.on_nack(seq, transport, moment, out, &mut self.counters);
+                    if let Some(lost) = lost {
+                        self.resend(consumer, lost.input, Resend::Lost(lost), moment, out);
+                    }
+                }
+                self.numbers = numbers;
+            }
+            Packet::Pli { media, .. } => {
+                if let Some(consumer) = self.consumer_of(key, media) {
+                    self.on_keyframe_request(consumer, moment, out);
+                }
+            }
+            Packet::Fir { entries, .. } => {
+                for (ssrc, command) in entries {
+                    let Some(consumer) = self.consumer_of(key, ssrc) else {
+                        continue;
+                    };
+                    // RFC 5104 §4.3.1.1: the same command number is a repetition.
+                    let last = self.consumers[consumer].last_fir.replace(command);
+                    if last != Some(command) {
+                        self.on_keyframe_request(consumer, moment, out);
+                    }
+                }
+            }
+            Packet::Remb { bitrate_bps, .. } => {
+                self.transports[key].remb_bps = Some(bitrate_bps);
+            }
+            Packet::Bye(list) => {
+                for ssrc in list {
+                    self.on_bye(key, ssrc, moment.now, events);
+                }
+            }
+            // Estimation toward subscribers will read the feedback; names are not ours to keep.
+            Packet::Twcc { .. } | Packet::SourceDescription(_) | Packet::Other { .. } => {}
+        }
+    }
+
+    /// The publisher says which moment its timestamps mean.
+    fn on_sender_report(&mut self, key: usize, ssrc: u32, ntp: u64, rtp: u32, now: Instant) {
+        let Some(Binding::Media { producer, layer }) =
+            self.transports[key].bindings.get(&ssrc).copied()
+        else {
+            return;
+        };
+        let held = &mut self.producers[producer];
+        let index = layer;
+        let layer = &mut held.layers[usize::from(layer)];
+        let Some(rtp) = layer.timestamp_of(rtp) else {
+            return;
+        };
+        let is_first = layer.clock.is_none();
+        layer.clock = Some(SenderClock {
+            ntp,
+            rtp,
+            arrived: now,
+        });
+        if !is_first || index != FORWARDED_LAYER {
+            return;
+        }
+        // Until now these could not be told: without it audio and video are not in sync.
+        for consumer in &held.consumers {
+            let consumer = &mut self.consumers[*consumer];
+            consumer.next_sr = Some(now);
+            let timer = Timer::SenderReports(consumer.transport);
+            let due = &mut self.transports[consumer.transport].sender_reports_due;
+            self.timers.at(due, now, timer);
+        }
+    }
+
+    fn on_reports(&mut self, key: usize, reports: ReportBlocks<'_>, now: Instant) {
+        for report in reports {
+            if let Some(consumer) = self.consumer_of(key, report.ssrc) {
+                self.consumers[consumer].on_report(&report, now);
+            }
+        }
+    }
+
+    /// The consumer that sends media with `ssrc` on this transport.
+    fn consumer_of(&self, key: usize, ssrc: u32) -> Option<usize> {
+        let sender = self.transports[key].senders.get(&ssrc)?;
+        (!sender.is_rtx).then_some(sender.consumer)
+    }
+
+    fn on_keyframe_request(&mut self, consumer: usize, moment: Moment, out: &mut impl Outbox) {
+        let held = &mut self.consumers[consumer];
+        held.plis += 1;
+        self.counters.keyframe_requests_in += 1;
+        if let Some(source) = held.source.filter(|_| !held.is_paused) {
+            self.ask_keyframe(source, FORWARDED_LAYER, moment, out);
+        }
+    }
+
+    /// Asks the publisher for a keyframe, or remembers to when the last question is too recent.
+    pub(super) fn ask_keyframe(
+        &mut self,
+        producer: usize,
+        layer_index: u8,
+        moment: Moment,
+        out: &mut impl Outbox,
+    ) {
+        let Some(held) = self.producers.get_mut(producer) else {
+            return;
+        };
+        let is_gated = held.codecs.iter().any(|codec| codec.codec.has_keyframes());
+        let Some(layer) = held.layers.get_mut(usize::from(layer_index)) else {
+            return;
+        };
+        // Without an SSRC there is nobody to ask; the first packet asks for those who wait.
+        if layer.ssrc.is_none() || !is_gated || held.is_paused {
+            return;
+        }
+        let timer = Timer::Keyframe(producer, layer_index);
+        match layer.keyframes.ask(moment.now) {
+            Ask::Now => self.send_keyframe_request(producer, layer_index, moment, out),
+            Ask::At(at) => self.timers.at(&mut layer.keyframe_due, at, timer),
+        }
+    }
+
+    pub(super) fn send_keyframe_request(
+        &mut self,
+        producer: usize,
+        layer_index: u8,
+        moment: Moment,
+        out: &mut impl Outbox,
+    ) {
+        let held = &mut self.producers[producer];
+        let layer = &mut held.layers[usize::from(layer_index)];
+        let Some(media) = layer.ssrc else {
+            return;
+        };
+        layer.stats.plis += 1;
+        self.counters.keyframe_requests_out += 1;
+        let at = layer.keyframes.next().unwrap_or(moment.now);
+        let timer = Timer::Keyframe(producer, layer_index);
+        self.timers.at(&mut layer.keyframe_due, at, timer);
+        let transport = &mut self.transports[held.transport];
+        let sender = transport.rtcp_ssrc;
+        let mtu = self.config.mtu_bytes;
+        transport.send_rtcp(mtu, out, &mut self.counters, |writer| {
+            writer.pli(sender, media);
+        });
+    }
+
+    fn on_bye(&mut self, key: usize, ssrc: u32, now: Instant, events: &mut Vec<MediaEvent>) {
+        let Some(Binding::Media { producer, layer }) =
+            self.transports[key].bindings.get(&ssrc).copied()
+        else {
+            return;
+        };
+        let held = &mut self.producers[producer];
+        let index = layer;
+        let layer = &mut held.layers[usize::from(layer)];
+        layer.nack.clear();
+        if std::mem::replace(&mut layer.is_active, false) {
+            events.push(MediaEvent::LayerInactive {
+                producer: held.id,
+                layer: index,
+                last_packet: layer.last_packet.unwrap_or(now),
+                at: now,
+            });
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What a consumer has sent, so that it can be sent again.
+
+use super::unwrap::near16;
+use crate::spec::MediaKind;
+
+/// One packet sent, and which packet of the source it was.
+#[derive(Clone, Copy)]
+pub(super) struct Sent {
+    /// Number it bore; `u64::MAX`: none.
+    pub out: u64,
+    pub input: u64,
+    /// Start of the consumer it belongs to: the source's packets and timestamps of that time.
+    pub start: u32,
+    /// Milliseconds of the last repetition, 0: none.
+    pub repeated_ms: u32,
+}
+
+const NOTHING: Sent = Sent {
+    out: u64::MAX,
+    input: 0,
+    start: 0,
+    repeated_ms: 0,
+};
+
+/// Maps numbers sent to numbers received: 24 bytes a packet, since payloads stay in the layer's one
+/// cache and a retransmission is rebuilt.
+pub(super) struct History {
+    ring: Box<[Sent]>,
+    top: u64,
+}
+
+impl History {
+    pub fn new(kind: MediaKind) -> Self {
+        let packets = match kind {
+            MediaKind::Video => 1024,
+            MediaKind::Audio => 256,
+        };
+        History {
+            ring: vec![NOTHING; packets].into(),
+            top: 0,
+        }
+    }
+
+    pub fn record(&mut self, out: u64, input: u64, start: u32) {
+        let place = self.place(out);
+        self.top = self.top.max(out);
+        self.ring[place] = Sent {
+            out,
+            input,
+            start,
+            repeated_ms: 0,
+        };
+    }
+
+    /// What was sent as `seq`, if it is remembered.
+    pub fn find(&mut self, seq: u16) -> Option<&mut Sent> {
+        let out = near16(self.top, seq);
+        let place = self.place(out);
+        Some(&mut self.ring[place]).filter(|sent| sent.out == out)
+    }
+
+    fn place(&self, out: u64) -> usize {
+        // The number of places is a power of two.
+        out as usize & (self.ring.len() - 1)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Kept {
+    out: u64,
+    position: u64,
+    len: u16,
+    repeated_ms: u32,
+}
+
+/// Datagrams as they were sealed, for a peer without RTX: sending the same sequence number again is
+/// safe only as the same ciphertext, since under GCM a nonce must never protect two texts.
+pub(super) struct Repeats {
+    ring: Box<[Kept]>,
+    bytes: Box<[u8]>,
+    written: u64,
+    top: u64,
+}
+
+impl Repeats {
+    /// Holds about two seconds of speech, or the last hundred packets or more of video.
+    pub fn new(kind: MediaKind) -> Self {
+        let (packets, bytes) = match kind {
+            MediaKind::Audio => (128, 20 << 10),
+            MediaKind::Video => (256, 128 << 10),
+        };
+        let nothing = Kept {
+            out: u64::MAX,
+            position: 0,
+            len: 0,
+            repeated_ms: 0,
+        };
+        Repeats {
+            ring: vec![nothing; packets].into(),
+            bytes: vec![0; bytes].into(),
+            written: 0,
+            top: 0,
+        }
+    }
+
+    pub fn record(&mut self, out: u64, datagram: &[u8]) {
+        let capacity = self.bytes.len();
+        let mut at = (self.written % capacity as u64) as usize;
+        if at + datagram.len() > capacity {
+            self.written += (capacity - at) as u64;
+            at = 0;
+        }
+        let Some(room) = self.bytes.get_mut(at..at + datagram.len()) else {
+            return;
+        };
+        room.copy_from_slice(datagram);
+        let place = self.place(out);
+        self.ring[place] = Kept {
+            out,
+            position: self.written,
+            len: datagram.len() as u16,
+            repeated_ms: 0,
+        };
+        self.written += datagram.len() as u64;
+        self.top = self.top.max(out);
+    }
+
+    /// The datagram that bore `seq`, and when it was last repeated.
+    pub fn find(&mut self, seq: u16) -> Option<(&[u8], &mut u32)> {
+        let out = near16(self.top, seq);
+        let place = self.place(out);
+        let capacity = self.bytes.len() as u64;
+        let kept = &mut self.ring[place];
+        if kept.out != out || self.written - kept.position > capacity {
+            return None;
+        }
+        let at = (kept.position % capacity) as usize;
+        let datagram = &self.bytes[at..at + usize::from(kept.len)];
+        Some((datagram, &mut kept.repeated_ms))
+    }
+
+    fn place(&self, out: u64) -> usize {
+        out as usize & (self.ring.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_is_found_until_its_place_is_taken() {
+        let mut history = History::new(MediaKind::Audio);
+        for out in 65_400..65_800 {
+            history.record(out, out + 7, 1);
+        }
+
+        assert_eq!(
+            history.find(65_799u64 as u16).map(|s| s.input),
+            Some(65_806)
+        );
+        assert_eq!(
+            history.find(65_544u64 as u16).map(|s| s.input),
+            Some(65_551)
+        );
+        assert!(history.find(65_543u64 as u16).is_none());
+        assert!(history.find(300).is_none());
+    }
+
+    #[test]
+    fn a_datagram_is_repeated_byte_for_byte() {
+        let mut repeats = Repeats::new(MediaKind::Audio);
+        for out in 0..500u64 {
+            repeats.record(out, &[out as u8; 150]);
+        }
+
+        for seq in 400..500u16 {
+            let (datagram, _) = repeats.find(seq).expect("kept");
+            assert_eq!(datagram, vec![seq as u8; 150]);
+        }
+        assert!(repeats.find(300).is_none());
+    }
+}

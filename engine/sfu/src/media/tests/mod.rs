@@ -1,0 +1,8 @@
+//! Whole transports against test peers that seal and open SRTP, in virtual time.
+
+mod feedback;
+mod forwarding;
+mod peers;
+mod repair;
+mod rig;
+mod sections;
