@@ -26,7 +26,7 @@ from parley.core.model import EndReason, LeaveReason, SubscriptionState, TrackSt
 from parley.core.peer import Peer
 from parley.core.rooms import Seat
 from parley.engine.errors import EngineBusy
-from parley.engine.events import LayerInactive
+from parley.engine.events import LayerInactive, TransportPhase
 from parley.engine.specs import Kind
 from parley.errors import Reason
 from parley.ids import PeerId, TrackId
@@ -745,6 +745,22 @@ async def test_a_transport_that_the_busy_engine_would_not_close_is_closed_later(
 
     core.sweep()
     assert fake_engine.transports == {}
+
+
+async def test_what_the_engine_could_not_tell_is_asked_again(
+    core: Core, arrive: Arrive, fake_engine: FakeEngine
+) -> None:
+    ada, bob = arrive("ada"), arrive("bob")
+    ada.down.phase = TransportPhase.CONNECTED
+    bob.down.phase = TransportPhase.FAILED
+    await core.peers.recheck()
+    assert not core.rooms.participant(ada.seat.id).is_active
+
+    fake_engine.overflow()
+    await core.peers.recheck()
+
+    assert core.rooms.participant(ada.seat.id).is_active
+    assert of_type(read(bob.seat), ParticipantLeft)[-1].reason is LeaveReason.PEER_FAILED
 
 
 async def test_twenty_comings_and_goings_leave_nothing_behind(

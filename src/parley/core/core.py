@@ -32,10 +32,11 @@ class Core:
         self.rooms = Rooms(self.peers, self.bus, clock=self.clock, random=random, limits=self.limits)
 
     async def run(self) -> None:
-        """Watch deadlines until cancelled."""
+        """Watch deadlines, and what the engine could not tell, until cancelled."""
         while True:
             await asyncio.sleep(self.limits.sweep_interval_s)
             self.sweep()
+            await self.peers.recheck()
 
     def sweep(self) -> None:
         """Act on every deadline that has passed."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import structlog
+
 from parley.core.data import Data, DataStyle
 from parley.core.model import Limits, Participant
 from parley.core.outbox import Outbox
 from parley.core.peers import Peers
-from parley.ids import ParticipantId
+from parley.ids import ParticipantId, to_hex
+
+log = structlog.get_logger(__name__)
 
 
 class Courier:
@@ -86,7 +90,11 @@ class Courier:
                 self._hold(recipient, message)
 
     def _hold(self, recipient: ParticipantId, message: bytes) -> None:
-        self._addressees[recipient].outbox.hold(message)
+        outbox = self._addressees[recipient].outbox
+        if not outbox.hold(message) and outbox.left_out == 1:
+            log.warning(
+                "reliable data was left out: too much waits", participant=to_hex(recipient), waiting=len(outbox)
+            )
         self._behind.add(recipient)
 
 

@@ -34,9 +34,9 @@ from parley.core.receiving import Receiving
 from parley.core.sending import Sending
 from parley.core.style import Choose, PeerStyle
 from parley.engine import events as engine_events
-from parley.engine.engine import Applied, Channel, Engine, Transport
+from parley.engine.engine import Applied, Channel, Engine, Transport, TransportStats
 from parley.engine.errors import BadValue, EngineBusy, EngineClosed, EngineError
-from parley.engine.events import TransportEvent, TransportPhase
+from parley.engine.events import EngineEvent, TransportEvent, TransportPhase
 from parley.engine.specs import Flow, Mid, TransportParams
 from parley.errors import Reason
 from parley.ids import ParticipantId, PeerId, TrackId, mint, to_hex
@@ -83,9 +83,12 @@ class Peers:
         self._group_of: dict[ParticipantId, int] = {}
         self._offers = Leases[PeerId]()
         self._unclosed: list[Transport] = []
+        self._missed = False
+        """Whether the engine has lost events of it knows not which transports."""
         self._receiving = Receiving(self._report, self._tell)
         self._sending = Sending(self._receiving, self._report, self._tell, self._ask)
         self._channels = Channels(engine, limits, self._report, self._tell)
+        engine.on_event(self._hear_engine)
 
     def on_fact(self, listener: Callable[[facts.Fact], None]) -> None:
         """Name the one callable that hears every fact; it must not wait."""
@@ -319,19 +322,39 @@ class Peers:
         for transport in unclosed:
             self._end_transport(transport)
 
+    async def recheck(self) -> None:
+        """Ask the engine where every peer stands, if it has said that it could not tell everything."""
+        if not self._missed:
+            return
+        self._missed = False
+        for peer in list(self._peers.values()):
+            try:
+                stats = await peer.transport.stats(deadline_s=self._limits.apply_timeout_s)
+            except EngineClosed:
+                stats = TransportStats(TransportPhase.CLOSED)
+            except EngineError as error:
+                log.warning("a transport could not be asked", peer=to_hex(peer.id), why=str(error))
+                self._missed = True
+                return
+            self._enter(peer, stats.phase, "the engine has lost the event that said why")
+
     # The engine's side.
+
+    def _hear_engine(self, event: EngineEvent) -> None:
+        match event:
+            case engine_events.Overflow(lost=lost):
+                log.error("events of the media engine were lost; every transport is asked again", lost=lost)
+                self._missed = True
+            case engine_events.InternalError(reason=reason):
+                log.error("the media engine has caught a mistake of its own", why=reason)
 
     def _hear(self, id: PeerId, event: TransportEvent) -> None:
         peer = self._peers.get(id)
         if peer is None:
             return
         match event:
-            case engine_events.TransportState(phase=TransportPhase.CONNECTED):
-                self._connect(peer)
-            case engine_events.TransportState(phase=TransportPhase.FAILED, reason=reason):
-                self._fail(peer, Failure(Reason.PEER_FAILED, reason or "the connection failed"))
-            case engine_events.TransportState(phase=TransportPhase.CLOSED, reason=reason):
-                self._fail(peer, Failure(Reason.PEER_HUNG_UP, reason or "the peer closed the connection"))
+            case engine_events.TransportState(phase=phase, reason=reason):
+                self._enter(peer, phase, reason)
             case engine_events.InternalError(reason=reason):
                 self._fail(peer, Failure(Reason.INTERNAL, reason))
             case engine_events.FirstPacket(producer=producer, layer=layer):
@@ -344,6 +367,18 @@ class Peers:
                 self._channels.opened(peer, channel)
             case engine_events.ChannelClosed(channel=channel, reason=reason):
                 self._channels.lost(peer, channel, reason)
+
+    def _enter(self, peer: Peer, phase: TransportPhase, reason: str | None) -> None:
+        """Follow a transport into its phase. DISCONNECTED may pass: FAILED comes if it does not."""
+        match phase:
+            case TransportPhase.CONNECTED:
+                self._connect(peer)
+            case TransportPhase.FAILED:
+                self._fail(peer, Failure(Reason.PEER_FAILED, reason or "the connection failed"))
+            case TransportPhase.CLOSED:
+                self._fail(peer, Failure(Reason.PEER_HUNG_UP, reason or "the peer closed the connection"))
+            case _:
+                pass
 
     def _connect(self, peer: Peer) -> None:
         if not peer.connected.is_set():
@@ -428,8 +463,10 @@ class Peers:
             return
         try:
             command()
+        except EngineClosed:
+            pass  # What it was for has ended meanwhile, and that is reported by itself.
         except EngineError as error:
-            self._fail(peer, Failure(Reason.ENGINE_BUSY, str(error)))
+            self._fail(peer, Failure(error.reason, str(error)))
 
     def _fail(self, peer: Peer, failure: Failure) -> None:
         if not peer.is_open:

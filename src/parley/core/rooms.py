@@ -663,6 +663,7 @@ _LEFT_FOR = {
     Reason.APPLY_FAILED: LeaveReason.NEGOTIATION_FAILED,
     Reason.ABANDONED: LeaveReason.SIGNAL_LOST,
     Reason.ENGINE_BUSY: LeaveReason.NEGOTIATION_FAILED,
+    Reason.ENGINE_REFUSED: LeaveReason.NEGOTIATION_FAILED,
 }
 """Why a participant leaves when a peer it needs fails for this reason."""
 
