@@ -4,12 +4,15 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from parley.config import load
 from parley.config import settings_of as settings
 from parley.server import configuration_model, configure
 
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = ROOT / "docs" / "operate" / "configuration.md"
+PAGES = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def test_every_setting_is_documented_with_its_default():
@@ -37,3 +40,10 @@ def test_the_example_configuration_is_accepted():
 
     assert configure(environ={}, flags=read).media.announce == ("203.0.113.7",)
     assert load(configuration_model(), environ={}, flags=read)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_between_documents_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
