@@ -93,6 +93,8 @@ impl Peer {
         if data {
             api.start_sctp(true);
         }
+        // Until it is told the time, it does not begin.
+        self.input(Input::Timeout(Instant::now()));
     }
 
     /// Sends what is to be sent and takes what has arrived; keeps the events.
