@@ -89,7 +89,7 @@ impl Shard {
             sr_interval: config.sr_interval,
             ..MediaConfig::default()
         };
-        Ok(Shard {
+        let mut shard = Shard {
             stun_limit: StunLimit::new(config.stun_rate, now),
             media: Media::new(&media, u64::from_ne_bytes(seed)),
             config,
@@ -106,8 +106,11 @@ impl Shard {
             media_events: Vec::new(),
             counts: Counts::default(),
             board_at: now,
-            board_stale: true,
-        })
+            board_stale: false,
+        };
+        // Every name is there from the first look on.
+        shard.write_board(now);
+        Ok(shard)
     }
 
     /// Works until it is told to stop; then closes every transport.
