@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
 from random import Random
 from typing import TypeVar
 
 import pytest
+import structlog
 
 from parley.core.core import Core
 from parley.core.events import Event
@@ -19,6 +20,19 @@ from tests.fakes import FakeClock, FakeEngine
 
 ACME = TenantId("acme")
 E = TypeVar("E", bound=Event)
+
+
+def _nowhere(*_: object) -> MutableMapping[str, object]:
+    raise structlog.DropEvent
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Log lines go nowhere: sequences of a thousand steps would spend their time on writing them."""
+    before = structlog.get_config()["processors"]
+    structlog.configure(processors=[_nowhere])
+    yield
+    structlog.configure(processors=before)
 
 
 @pytest.fixture

@@ -344,6 +344,30 @@ def test_a_participant_that_reads_nothing_is_disconnected_alone() -> None:
     assert [one.identity for one in core.rooms.participants(quick.room.id)] == ["quick"]
 
 
+def test_head_counts_of_a_crowd_are_told_once_to_who_comes_to_read_them_late(join: Join) -> None:
+    ada = join("ada")
+    for number in range(50):
+        join(f"p{number}")
+
+    [counted] = of_type(read(ada), RoomUpdated)
+    assert counted.room.num_participants == 51
+
+
+def test_the_end_of_a_large_room_overflows_nobody() -> None:
+    core = Core(FakeEngine(), clock=FakeClock(), random=Random(1), limits=Limits(events=100))
+    grants = [Grant(tenant=ACME, identity=str(number), room="standup", can_join=True) for number in range(90)]
+    seats = [core.rooms.join(grant) for grant in grants]
+    for seat in seats:
+        read(seat)
+
+    core.stop()
+
+    for seat in seats:
+        [left] = read(seat)
+        assert isinstance(left, ParticipantLeft)
+        assert left.reason is LeaveReason.SERVER_SHUTDOWN
+
+
 # What is said of participants and rooms.
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from random import Random, SystemRandom
 
+import structlog
+
 from parley.clock import Clock, SystemClock
 from parley.core.bus import Bus
 from parley.core.model import Limits
 from parley.core.peers import Peers
 from parley.core.rooms import Rooms
 from parley.engine.engine import Engine
+
+log = structlog.get_logger(__name__)
 
 
 class Core:
@@ -35,8 +39,12 @@ class Core:
         """Watch deadlines, and what the engine could not tell, until cancelled."""
         while True:
             await asyncio.sleep(self.limits.sweep_interval_s)
-            self.sweep()
-            await self.peers.recheck()
+            try:
+                self.sweep()
+                await self.peers.recheck()
+            except Exception:
+                # A mistake about one participant must not end the calls of all others.
+                log.exception("a sweep went wrong")
 
     def sweep(self) -> None:
         """Act on every deadline that has passed."""

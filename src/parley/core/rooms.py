@@ -9,7 +9,7 @@ Participants are named by their ids, which nobody can guess and only their own d
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
@@ -17,7 +17,7 @@ from typing import TypeVar
 import structlog
 
 from parley.clock import Clock
-from parley.core import facts
+from parley.core import facts, story
 from parley.core.audience import audience
 from parley.core.bus import Bus
 from parley.core.courier import Courier
@@ -41,6 +41,7 @@ from parley.core.events import (
     PeerWantsOffer,
     RoomClosed,
     RoomOpened,
+    RoomUpdated,
     SubscriptionEnded,
     SubscriptionOpened,
     SubscriptionSwitched,
@@ -168,7 +169,6 @@ class Rooms:
         seat = Seat(participant, room.info, room.visible_to(participant.id), mailbox)
         self._tell(room, events)
         self._watch(room)
-        log.info("participant joined", room=room.info.name, identity=grant.identity, participant=to_hex(participant.id))
         return seat
 
     def arrive(self, participant: ParticipantId) -> None:
@@ -189,22 +189,22 @@ class Rooms:
             return
         member.is_leaving = True
         room = member.room
-        identity = room.participant(participant).identity
         self._tell(room, room.leave(participant, reason))
         self._watch(room)
-        log.info("participant left", room=room.info.name, identity=identity, reason=reason.value)
 
     def close(self, room: RoomId, reason: LeaveReason = LeaveReason.ROOM_DELETED) -> None:
         """End a room: everybody leaves for this reason. Raises RoomNotFound."""
         found = self._room(room)
         # From here on its name is free: whoever joins it opens a new room with a new id.
         self._by_name.pop((found.info.tenant, found.info.name), None)
+        for participant in found.participants:
+            # Everybody leaves, so nobody need be told of each other one: only of leaving itself.
+            self._members[participant].is_told = False
         for participant in list(found.participants):
             self.leave(participant, reason)
         self._leases.drop(_Empty(room))
         del self._rooms[room]
         self._tell(found, [RoomClosed(found.info, reason)])
-        log.info("room closed", room=found.info.name, reason=reason.value)
 
     def shut_down(self) -> None:
         """Take nobody in any more and end every room, for SERVER_SHUTDOWN."""
@@ -453,7 +453,6 @@ class Rooms:
         room = self._rooms[info.id] = Room(info, random=self._random, limits=limits)
         self._by_name[info.tenant, info.name] = info.id
         self._tell(room, [RoomOpened(info)])
-        log.info("room opened", room=info.name, tenant=info.tenant)
         return room
 
     def _watch(self, room: Room) -> None:
@@ -476,6 +475,7 @@ class Rooms:
         try:
             while self._untold:
                 room, event = self._untold.popleft()
+                story.write(room.info, event)
                 self._bus.tell(Happening(event, room.info, self._clock.wall()))
                 for participant in audience(room, event):
                     self._put(participant, event)
@@ -485,10 +485,9 @@ class Rooms:
 
     def _put(self, participant: ParticipantId, event: Event) -> None:
         member = self._members.get(participant)
-        if member is None:
+        if member is None or not member.is_told:
             return
-        latest = event.peer if isinstance(event, PeerWantsOffer) else None
-        if not member.mailbox.put(event, latest=latest):
+        if not member.mailbox.put(event, latest=_replaces(event)):
             log.warning("a participant reads its events too slowly", participant=to_hex(participant))
             member.is_slow = True
             self.leave(participant, LeaveReason.SLOW_READER)
@@ -631,6 +630,8 @@ class _Member:
     mailbox: Mailbox
     is_leaving: bool = False
     is_slow: bool = False
+    is_told: bool = True
+    """Whether events are put into its mailbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -666,6 +667,17 @@ _LEFT_FOR = {
     Reason.ENGINE_REFUSED: LeaveReason.NEGOTIATION_FAILED,
 }
 """Why a participant leaves when a peer it needs fails for this reason."""
+
+
+def _replaces(event: Event) -> Hashable:
+    """The key under which a newer event makes an older one needless; None: every one counts."""
+    match event:
+        case PeerWantsOffer(peer=peer):
+            return peer
+        case RoomUpdated(counts_only=True):
+            return RoomUpdated
+        case _:
+            return None
 
 
 def _group_of(room: RoomId) -> int:
