@@ -15,14 +15,23 @@ from contextlib import asynccontextmanager
 import httpx2 as httpx
 import jwt
 import pytest
+from livekit.protocol.models import DisconnectReason
+from livekit.protocol.rtc import SignalResponse
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from parley import __version__
+from parley.core.core import Core
 from parley.server import Server, Started, StartError, configure
 from tests.fakes import FakeEngine
 
 pytestmark = pytest.mark.anyio
+
+
+def token_for(identity, secret="secret", **claims):
+    """A token for the room `standup`, as a LiveKit user makes it."""
+    said = {"iss": "devkey", "sub": identity, "video": {"roomJoin": True, "room": "standup"}, "exp": time.time() + 600}
+    return jwt.encode({**said, **claims}, secret, algorithm="HS256")
 
 
 def settings(**http):
@@ -124,6 +133,19 @@ async def test_several_addresses_answer_alike():
     assert statuses == [200, 200]
 
 
+async def test_a_part_that_fails_takes_the_server_down(monkeypatch):
+    async def fail(self):
+        raise RuntimeError("nobody watches the deadlines any more")
+
+    monkeypatch.setattr(Core, "run", fail)
+    engine = FakeEngine()
+
+    with pytest.RaisesGroup(RuntimeError):
+        await asyncio.wait_for(Server(settings(), open_engine=lambda _: engine).run(), 10)
+
+    assert engine.is_closed
+
+
 async def test_an_engine_that_cannot_start_leaves_no_port_behind():
     from parley.engine.errors import EngineRefused
 
@@ -138,6 +160,26 @@ async def test_an_engine_that_cannot_start_leaves_no_port_behind():
         await server.run()
 
     socket.create_server(("127.0.0.1", port)).close()
+
+
+@pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
+async def test_clients_hear_that_the_server_shuts_down_before_their_socket_closes():
+    heard = []
+    async with serving() as url:
+        socket = await connect(f"{url.replace('http', 'ws')}/rtc?access_token={token_for('ada')}&protocol=15")
+        heard.append(SignalResponse.FromString(await asyncio.wait_for(socket.recv(), 5)))
+        reading = asyncio.ensure_future(collect(socket, heard))
+    await asyncio.wait_for(reading, 5)
+
+    assert heard[0].HasField("join")
+    assert heard[-1].leave.reason == DisconnectReason.SERVER_SHUTDOWN
+    assert socket.close_code is not None
+
+
+async def collect(socket, heard):
+    """Read until the socket is closed."""
+    async for frame in socket:
+        heard.append(SignalResponse.FromString(frame))
 
 
 # ---- the process
@@ -175,6 +217,33 @@ def test_a_signal_ends_the_process_in_order(number):
 
 
 @process_test
+@pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
+def test_a_second_signal_ends_the_process_at_once_though_a_client_is_stuck():
+    process = start("--log-format", "json")
+    try:
+        port = int(json.loads(process.stderr.readline())["urls"][0].rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as stuck:
+            stuck.sendall(
+                f"GET /rtc?access_token={token_for('ada')} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+                "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                "Sec-WebSocket-Version: 13\r\n\r\n".encode()
+            )
+            assert stuck.recv(12) == b"HTTP/1.1 101"
+            process.terminate()
+            while "stopping" not in process.stderr.readline():
+                pass
+            began = time.monotonic()
+            process.terminate()
+            _, errors = process.communicate(timeout=10)
+    finally:
+        process.kill()
+
+    assert process.returncode == 1
+    assert time.monotonic() - began < 1.5
+    assert "told to stop a second time" in errors
+
+
+@process_test
 def test_the_banner_shows_where_to_try_it_and_how_to_join():
     process = start("--log-format", "text")
     try:
@@ -197,12 +266,13 @@ def test_the_banner_shows_where_to_try_it_and_how_to_join():
 @pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
 @pytest.mark.parametrize("format", ["text", "json"])
 def test_no_log_line_holds_a_token_whatever_becomes_of_the_join(format):
-    secrets = {"good": "secret", "forged": "another secret"}
-    said = {"iss": "devkey", "video": {"roomJoin": True, "room": "standup"}, "exp": time.time() + 600}
-    tokens = {name: jwt.encode({**said, "sub": name}, secret, algorithm="HS256") for name, secret in secrets.items()}
-    tokens["expired"] = jwt.encode({**said, "sub": "late", "exp": 1}, "secret", algorithm="HS256")
-    tokens["garbage"] = "eyJhbGciOiJIUzI1NiJ9.garbage.garbage"
-    process = start("--log-format", format, "--log-level", "debug", PARLEY_LOG__LEVEL="debug")
+    tokens = {
+        "good": token_for("good"),
+        "forged": token_for("forged", "another secret"),
+        "expired": token_for("late", exp=1),
+        "garbage": "eyJhbGciOiJIUzI1NiJ9.garbage.garbage",
+    }
+    process = start("--log-format", format, "--log-level", "debug")
     try:
         url = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())[0]
         statuses = {name: asyncio.run(join(url, token)) for name, token in tokens.items()}

@@ -17,7 +17,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -236,10 +236,17 @@ class Server:
             dialects = self._dialects(core)
             app = self._application(core, engine, dialects, metrics)
             self._listener = _Listener(_uvicorn_config(app, http), on_started=lambda: started(Started(urls)))
+            # A task that fails takes the server down: calls without their deadlines and metrics would be worse.
             async with asyncio.TaskGroup() as tasks:
-                ending = tasks.create_task(self._end(core, dialects))
+                beside = [
+                    tasks.create_task(core.run()),
+                    tasks.create_task(metrics.watch_loop()),
+                    tasks.create_task(_watch_joins(core, metrics)),
+                    tasks.create_task(self._end(core, dialects)),
+                ]
                 await self._listener.serve(sockets=sockets)
-                ending.cancel()
+                for task in beside:
+                    task.cancel()
         finally:
             _close(sockets)
             await engine.close(timeout_s=1.0)
@@ -278,19 +285,7 @@ class Server:
             routes += dialect.routes
         routes += console.build(mint=mint)
 
-        @contextlib.asynccontextmanager
-        async def lifespan(_: Starlette) -> AsyncIterator[None]:
-            async with asyncio.TaskGroup() as tasks:
-                running = [
-                    tasks.create_task(core.run()),
-                    tasks.create_task(metrics.watch_loop()),
-                    tasks.create_task(_watch_joins(core, metrics)),
-                ]
-                yield
-                for task in running:
-                    task.cancel()
-
-        return Starlette(routes=routes, lifespan=lifespan, middleware=[Middleware(OneLeadingSlash)])
+        return Starlette(routes=routes, middleware=[Middleware(OneLeadingSlash)])
 
     def _mint(self, room: str, name: str) -> str:
         """A token for the page: an hour in one room, under an identity of its own."""
@@ -372,7 +367,7 @@ def _uvicorn_config(app: Starlette, http: Http) -> uvicorn.Config:
         ws_ping_interval=10.0,  # what LiveKit's clients are used to; one that is silent for 20 s more is gone
         ssl_certfile=http.tls_cert,
         ssl_keyfile=http.tls_key,
-        lifespan="on",
+        lifespan="off",
         timeout_graceful_shutdown=1,
     )
 
@@ -448,7 +443,14 @@ async def _run(configuration: Configuration, *, dev: bool) -> None:
         if configuration.log.format == "text":
             print(_banner(configuration, started, dev=dev), flush=True)
 
-    await server.run(tell)
+    try:
+        await server.run(tell)
+    except* Exception as group:
+        for error in group.exceptions:
+            if isinstance(error, StartError):
+                raise error from None
+        logger.exception("the server failed")
+        raise SystemExit(1) from None
 
 
 def _give_up(why: str) -> None:
