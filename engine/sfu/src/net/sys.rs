@@ -280,6 +280,40 @@ pub(crate) fn poll_now(poll: &mut libc::pollfd) -> bool {
     unsafe { libc::poll(poll, 1, 0) == 1 }
 }
 
+/// What the kernel says of a socket's receiving side.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct ReceiveQueue {
+    /// Bytes it may hold, bookkeeping included.
+    pub limit_bytes: u32,
+    /// Datagrams it has dropped because it was full.
+    pub dropped: u32,
+}
+
+/// Reads it (`SO_MEMINFO`, Linux 4.11); all zero where the kernel does not tell.
+pub(crate) fn receive_queue(socket: BorrowedFd<'_>) -> ReceiveQueue {
+    // sock_diag(7): SK_MEMINFO_RCVBUF is the second value, SK_MEMINFO_DROPS the ninth.
+    let mut values = [0u32; 9];
+    let mut len = mem::size_of_val(&values) as libc::socklen_t;
+    // SAFETY: `values` has room for `len` bytes, and both live for the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            values.as_mut_ptr().cast(),
+            &mut len,
+        )
+    };
+    if result < 0 {
+        return ReceiveQueue::default();
+    }
+    let [_, limit_bytes, .., dropped] = values;
+    ReceiveQueue {
+        limit_bytes,
+        dropped,
+    }
+}
+
 /// Addresses of the interfaces that are up, loopback and link-local ones left out.
 pub(crate) fn local_addresses() -> io::Result<Vec<IpAddr>> {
     let mut found = Vec::new();
@@ -419,6 +453,21 @@ mod tests {
         assert_eq!((received.truncated, sent), (false, 1));
         let mut buffer = [0; 16];
         assert_eq!(theirs.recv(&mut buffer).unwrap(), 4);
+    }
+
+    #[test]
+    fn the_kernel_tells_what_it_dropped_for_want_of_room() {
+        let ours = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let theirs = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let limit = receive_queue(ours.fd()).limit_bytes;
+        assert!(limit > 0);
+
+        // A datagram costs at least its own bytes.
+        for _ in 0..limit / 1000 + 1 {
+            theirs.send_to(&[1; 1000], ours.local()).unwrap();
+        }
+
+        assert!(receive_queue(ours.fd()).dropped > 0);
     }
 
     #[test]

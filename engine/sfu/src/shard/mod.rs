@@ -29,7 +29,7 @@ use crate::event::{ChannelEnd, Event, Failure, Reason};
 use crate::media::{Media, MediaConfig, MediaEvent};
 use crate::net::arena::Arena;
 use crate::net::demux::{Demux, Kind, StunLimit, classify};
-use crate::net::sys::{BATCH, Epoll, Ready, Received, RecvBatch};
+use crate::net::sys::{BATCH, Epoll, Ready, Received, RecvBatch, receive_queue};
 use crate::net::udp::UdpSocket;
 use crate::port::Port;
 use crate::spec::TransportId;
@@ -200,12 +200,15 @@ impl Shard {
 
     fn write_board(&mut self, now: Instant) {
         let mut values = self.counts.entries();
+        let queue = receive_queue(self.arena.socket().fd());
         values.extend([
             ("transports", self.peers.len() as u64),
             ("datagrams_out", self.arena.sent),
             ("bytes_out", self.arena.sent_bytes),
             ("drop_out_full", self.arena.dropped_full),
             ("drop_out_error", self.arena.dropped_error),
+            ("drop_in_full", queue.dropped.into()),
+            ("receive_buffer_bytes", queue.limit_bytes.into()),
         ]);
         values.extend(self.media.counters().entries());
         self.board.write(values);
