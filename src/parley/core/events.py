@@ -159,6 +159,15 @@ class SubscriptionFailed(Personal):
 
 
 @dataclass(frozen=True, slots=True)
+class AccessChanged(Personal):
+    """A publisher's own rule bars the recipient from one of its published tracks, or does so no longer."""
+
+    publisher: ParticipantId
+    track: TrackId
+    allowed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriptionSwitched(Personal):
     """The subscriber wants the track shown, or no longer."""
 

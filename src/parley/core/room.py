@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 
+from parley.core.access import Access
 from parley.core.data import Data
 from parley.core.errors import (
     LimitExceeded,
@@ -333,6 +334,16 @@ class Room:
         """Have a track forwarded to a participant, or held back while it stays subscribed."""
         self.participant(id)
         return self.subscriptions.show(id, track, enabled)
+
+    def restrict(self, id: ParticipantId, access: Access) -> list[Event]:
+        """Say who may receive a participant's tracks, those to come included; it takes the place of an earlier rule."""
+        publisher = self.participant(id)
+        self.subscriptions.restrict(id, access)
+        events: list[Event] = []
+        for subscriber in self.participants.values():
+            for track in publisher.tracks:
+                events += self.subscriptions.reconcile(subscriber, publisher, track)
+        return events
 
     def activate(self, id: SubscriptionId) -> list[Event]:
         """A negotiated section of a connected peer carries the subscription."""

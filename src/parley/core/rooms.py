@@ -18,6 +18,7 @@ import structlog
 
 from parley.clock import Clock
 from parley.core import facts, story
+from parley.core.access import Access
 from parley.core.audience import audience
 from parley.core.bus import Bus
 from parley.core.courier import Courier
@@ -324,6 +325,13 @@ class Rooms:
         """
         room = self._room_of(participant)
         self._tell(room, room.show(participant, track, enabled))
+
+    def restrict(self, participant: ParticipantId, access: Access) -> None:
+        """Say who may receive the participant's tracks, those to come included, in place of any earlier rule. Whom it
+        bars hears so by `AccessChanged`, and stops receiving at once. Raises ParticipantNotFound.
+        """
+        room = self._room_of(participant)
+        self._tell(room, room.restrict(participant, access))
 
     # What is said of participants and rooms.
 

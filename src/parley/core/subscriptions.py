@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
+from parley.core.access import Access
 from parley.core.errors import LimitExceeded
 from parley.core.events import (
+    AccessChanged,
     Event,
     SubscriptionActive,
     SubscriptionEnded,
@@ -47,6 +49,8 @@ class Subscriptions:
         self._by_id: dict[SubscriptionId, Subscription] = {}
         self._count: dict[ParticipantId, int] = {}
         self._heard: set[TrackId] = set()
+        self._access: dict[ParticipantId, Access] = {}
+        self._barred: set[tuple[ParticipantId, TrackId]] = set()
 
     def __iter__(self) -> Iterator[Subscription]:
         return iter(self._by_id.values())
@@ -75,10 +79,30 @@ class Subscriptions:
         subscription = self._keep(replace(subscription, enabled=enabled))
         return [SubscriptionSwitched(subscriber, subscription)]
 
+    def restrict(self, publisher: ParticipantId, access: Access) -> None:
+        """Remember who may receive a participant's tracks."""
+        self._access[publisher] = access
+
     # What follows.
 
     def reconcile(self, subscriber: Participant, publisher: Participant, track: Track) -> list[Event]:
         """Open the subscription of this pair, or end it, if that is what follows from everything said."""
+        return [*self._admit(subscriber, publisher, track), *self._settle(subscriber, publisher, track)]
+
+    def _admit(self, subscriber: Participant, publisher: Participant, track: Track) -> list[Event]:
+        """Tell the subscriber when it is barred from a track that it can see, and when it no longer is."""
+        pair = subscriber.id, track.id
+        if not self._is_barred(subscriber, publisher, track):
+            if pair not in self._barred:
+                return []
+            self._barred.remove(pair)
+            return [AccessChanged(subscriber.id, publisher.id, track.id, allowed=True)]
+        if pair in self._barred or not track.is_published or subscriber.id == publisher.id:
+            return []
+        self._barred.add(pair)
+        return [AccessChanged(subscriber.id, publisher.id, track.id, allowed=False)]
+
+    def _settle(self, subscriber: Participant, publisher: Participant, track: Track) -> list[Event]:
         subscription = self.find(subscriber.id, track.id)
         if self._is_wanted(subscriber, publisher, track):
             if subscription is not None:
@@ -89,7 +113,7 @@ class Subscriptions:
             return [SubscriptionOpened(subscriber.id, self._open(subscriber, track))]
         if subscription is None:
             return []
-        if not subscriber.grant.can_subscribe:
+        if not subscriber.grant.can_subscribe or self._is_barred(subscriber, publisher, track):
             return [self.end(subscription, EndReason.NOT_ALLOWED)]
         if subscriber.receives_on is None:
             return [self.end(subscription, EndReason.PEER_CLOSED)]
@@ -131,16 +155,23 @@ class Subscriptions:
     def end_track(self, track: TrackId, reason: EndReason) -> list[Event]:
         """End everybody's subscription to a track that is gone, and forget what was said about it."""
         self._heard.discard(track)
+        self._barred = {pair for pair in self._barred if pair[1] != track}
         for wishes in self._wishes.values():
             wishes.pop(track, None)
         return [self.end(one, reason) for one in list(self._by_id.values()) if one.track == track]
 
     def end_subscriber(self, subscriber: ParticipantId, reason: EndReason) -> list[Event]:
-        """End everything a participant receives, and forget what it said."""
+        """End everything a participant receives, and forget what it said, of others' tracks and of its own."""
         self._wishes.pop(subscriber, None)
+        self._access.pop(subscriber, None)
+        self._barred = {pair for pair in self._barred if pair[0] != subscriber}
         return [self.end(one, reason) for one in list(self._by_id.values()) if one.subscriber == subscriber]
 
     # For itself.
+
+    def _is_barred(self, subscriber: Participant, publisher: Participant, track: Track) -> bool:
+        access = self._access.get(publisher.id)
+        return access is not None and not access.admits(subscriber, track.id)
 
     def _is_wanted(self, subscriber: Participant, publisher: Participant, track: Track) -> bool:
         said = self.wish(subscriber.id, track.id).wanted
@@ -148,6 +179,7 @@ class Subscriptions:
             (subscriber.auto_subscribe if said is None else said)
             and subscriber.receives_on is not None
             and subscriber.grant.can_subscribe
+            and not self._is_barred(subscriber, publisher, track)
             and subscriber.id != publisher.id
             and not subscriber.is_gone
             and not publisher.grant.hidden
