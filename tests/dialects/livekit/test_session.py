@@ -32,6 +32,8 @@ from livekit.protocol.rtc import (
     SignalResponse,
     SignalTarget,
     SimulateScenario,
+    SubscriptionPermission,
+    TrackPermission,
     TrickleRequest,
     UpdateLocalAudioTrack,
     UpdateLocalVideoTrack,
@@ -839,3 +841,44 @@ def received(client: Client, label: str) -> list[DataPacket]:
 
 def wire_track_sid(number: int) -> str:
     return sids.write("TR_AM", number)
+
+
+# Who may subscribe.
+
+
+async def test_a_publisher_may_say_who_receives_its_tracks(server: Server):
+    ada, bob, eve = [await Client.connect(server, name) for name in ("ada", "bob", "eve")]
+    for client in (bob, eve):
+        await client.go_active()
+    track = await ada.publish("mic")
+    for client in (bob, eve):
+        await client.answer_offer()
+
+    only_bob = [TrackPermission(participant_identity="bob", all_tracks=True)]
+    await ada.send(subscription_permission=SubscriptionPermission(track_permissions=only_bob))
+
+    told = (await eve.next("subscription_permission_update")).subscription_permission_update
+    assert (told.participant_sid, told.track_sid, told.allowed) == (ada.sid, track.sid, False)
+    assert dict((await eve.answer_offer()).mid_to_track_id) == {}
+    await bob.no_more("offer", within_s=0.1)
+
+    await ada.send(subscription_permission=SubscriptionPermission(all_participants=True))
+
+    assert (await eve.next("subscription_permission_update")).subscription_permission_update.allowed
+    assert list((await eve.answer_offer()).mid_to_track_id.values()) == [track.sid]
+    for client in (ada, bob, eve):
+        await client.leave()
+
+
+async def test_a_rule_counts_for_tracks_and_participants_to_come(server: Server):
+    ada = await Client.connect(server, "ada")
+    await ada.send(subscription_permission=SubscriptionPermission())
+    track = await ada.publish("mic")
+
+    bob = await Client.connect(server, "bob")
+
+    told = (await bob.next("subscription_permission_update")).subscription_permission_update
+    assert (told.track_sid, told.allowed) == (track.sid, False)
+    assert dict((await bob.next("offer")).offer.mid_to_track_id) == {}
+    await ada.leave()
+    await bob.leave()

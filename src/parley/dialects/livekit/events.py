@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from livekit.protocol.models import SubscriptionError
-from livekit.protocol.rtc import RoomUpdate, SignalResponse, SubscriptionResponse, TrackSubscribed
+from livekit.protocol.rtc import (
+    RoomUpdate,
+    SignalResponse,
+    SubscriptionPermissionUpdate,
+    SubscriptionResponse,
+    TrackSubscribed,
+)
 
 from parley.core import events
 from parley.core.events import Event
@@ -40,6 +46,11 @@ def tell(event: Event, talk: Conversation, settings: LiveKitSettings) -> Sequenc
         case events.TrackHeard(track=heard):
             sid = talk.track_sid(heard)
             return () if sid is None else (SignalResponse(track_subscribed=TrackSubscribed(track_sid=sid)),)
+        case events.AccessChanged(publisher=publisher, track=barred, allowed=allowed):
+            permission = SubscriptionPermissionUpdate(
+                participant_sid=wire.participant_sid(publisher), track_sid=talk.track_sid(barred) or "", allowed=allowed
+            )
+            return (SignalResponse(subscription_permission_update=permission),)
         case events.SubscriptionFailed(track=missing, failure=failure):
             error = _ERRORS.get(failure.reason, SubscriptionError.SE_UNKNOWN)
             response = SubscriptionResponse(track_sid=talk.track_sid(missing) or "", err=error)

@@ -319,8 +319,8 @@ class Session:
                 self._show(asked)
             case signal.Leave(reason=reason):
                 self._core.rooms.leave(self._id, reason)
-            case signal.Permit():
-                self._permit(asked)
+            case signal.Permit(permission=permission):
+                self._core.rooms.restrict(self._id, wire.read_access(permission))
             case signal.UpdateSelf():
                 self._update_self(asked)
             case signal.UpdateAudio():
@@ -453,10 +453,6 @@ class Session:
             self._shown[track] = asked.settings
             with contextlib.suppress(Refused):
                 self._core.rooms.set_enabled(self._id, track, not asked.settings.disabled)
-
-    def _permit(self, asked: signal.Permit) -> None:
-        if not asked.permission.all_participants:
-            self._log.warning("a restriction of subscribers is not supported and not applied")
 
     def _update_self(self, asked: signal.UpdateSelf) -> None:
         update = asked.update

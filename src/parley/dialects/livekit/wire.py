@@ -34,8 +34,10 @@ from livekit.protocol.rtc import (
     RequestResponse,
     SignalRequest,
     SignalResponse,
+    SubscriptionPermission,
 )
 
+from parley.core.access import Access, Share
 from parley.core.grants import Grant, Source
 from parley.core.model import LeaveReason, Participant, ParticipantState, RoomInfo, Track
 from parley.dialects.livekit import sids
@@ -423,6 +425,21 @@ def join(
             fast_publish=participant.grant.can_publish,
         )
     )
+
+
+def read_access(permission: SubscriptionPermission) -> Access:
+    """Who may receive a participant's tracks. An entry counts by its identity, where it has one."""
+    by_identity: dict[str, Share] = {}
+    by_id: dict[ParticipantId, Share] = {}
+    for entry in permission.track_permissions:
+        named = (read_track_sid(sid) for sid in entry.track_sids)
+        share = None if entry.all_tracks else frozenset(track for track in named if track is not None)
+        participant = read_participant_sid(entry.participant_sid)
+        if entry.participant_identity:
+            by_identity[entry.participant_identity] = share
+        elif participant is not None:
+            by_id[participant] = share
+    return Access(permission.all_participants, by_identity, by_id)
 
 
 # Endings and refusals.
