@@ -143,35 +143,35 @@ impl Shard {
         self.port.mailbox.ring();
     }
 
+    /// Sleeps until something is there, then does it. What was asked comes before what has arrived: a
+    /// command that was sent before a packet counts for it.
     fn turn(&mut self, received: &mut RecvBatch) -> io::Result<()> {
-        let now = Instant::now();
-        self.do_commands(now);
-        self.do_timers(now);
-        self.finish(now);
-
         let mut ready = [Ready::default(); 8];
-        let count = if self.port.park() {
-            let timeout = self
-                .next_deadline()
-                .map(|at| at.saturating_duration_since(Instant::now()));
-            self.epoll.wait(timeout, &mut ready)?
+        let timeout = if self.port.park() {
+            let now = Instant::now();
+            self.next_deadline()
+                .map(|at| at.saturating_duration_since(now))
         } else {
-            self.epoll.wait(Some(Duration::ZERO), &mut ready)?
+            Some(Duration::ZERO)
         };
+        let count = self.epoll.wait(timeout, &mut ready)?;
         self.port.unpark();
-        for ready in ready.iter().take(count) {
-            match ready.token {
-                WAKE => self.port.wake.reset(),
-                _ => {
-                    if ready.writable {
-                        self.arena.flush_or_drop();
-                    }
-                    if ready.readable {
-                        self.receive(received);
-                    }
-                }
+        let ready = ready.get(..count).unwrap_or_default();
+        if ready.iter().any(|ready| ready.token == WAKE) {
+            self.port.wake.reset();
+        }
+        self.do_commands(Instant::now());
+        for ready in ready.iter().filter(|ready| ready.token == SOCKET) {
+            if ready.writable {
+                self.arena.flush_or_drop();
+            }
+            if ready.readable {
+                self.receive(received);
             }
         }
+        let now = Instant::now();
+        self.do_timers(now);
+        self.finish(now);
         Ok(())
     }
 
