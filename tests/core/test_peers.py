@@ -747,6 +747,26 @@ async def test_a_transport_that_the_busy_engine_would_not_close_is_closed_later(
     assert fake_engine.transports == {}
 
 
+async def test_a_peer_that_cannot_be_told_of_the_end_of_its_own_track_ends_in_order(
+    core: Core, arrive: Arrive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, bob = arrive("ada"), arrive("bob")
+    await ada.publish(mic=OPUS, cam=VP8)
+    await bob.publish(mic=OPUS)
+    await ada.settle()
+    await bob.settle()
+
+    def busy(*_: object) -> None:
+        raise EngineBusy("the engine's command queue is full")
+
+    for consumer in bob.down.consumers.values():
+        monkeypatch.setattr(consumer, "set_source", busy)
+    core.rooms.leave(ada.seat.id)
+
+    assert of_type(read(bob.seat), ParticipantLeft)[-1].reason is LeaveReason.NEGOTIATION_FAILED
+    assert core.rooms.participants(bob.seat.room.id) == ()
+
+
 async def test_what_the_engine_could_not_tell_is_asked_again(
     core: Core, arrive: Arrive, fake_engine: FakeEngine
 ) -> None:

@@ -1,12 +1,15 @@
-"""Who is told of an event through its queue."""
+"""Who is told of an event through its queue, and which earlier news that makes needless."""
 
 from __future__ import annotations
+
+from collections.abc import Hashable
 
 from parley.core.events import (
     Event,
     ParticipantEvent,
     ParticipantJoined,
     ParticipantLeft,
+    PeerWantsOffer,
     Personal,
     RoomUpdated,
     TrackAnnounced,
@@ -37,6 +40,17 @@ def audience(room: Room, event: Event) -> tuple[ParticipantId, ...]:
             return tuple(room.participants)
         case _:
             return ()
+
+
+def replaces(event: Event) -> Hashable:
+    """The key under which a newer event makes an older one needless; None: every one counts."""
+    match event:
+        case PeerWantsOffer(peer=peer):
+            return peer
+        case RoomUpdated(counts_only=True):
+            return RoomUpdated
+        case _:
+            return None
 
 
 def _is_private(event: TrackEvent) -> bool:

@@ -51,28 +51,31 @@ class OfferWanted(Fact):
 
 
 @dataclass(frozen=True, slots=True)
-class TrackBound(Fact):
+class TrackFact(Fact):
+    track: TrackId
+
+
+@dataclass(frozen=True, slots=True)
+class TrackBound(TrackFact):
     """A negotiated section carries this track."""
 
-    track: TrackId
     mid: Mid
     codec: str
 
 
 @dataclass(frozen=True, slots=True)
-class TrackLost(Fact):
-    track: TrackId
+class TrackLost(TrackFact):
     reason: EndReason
 
 
 @dataclass(frozen=True, slots=True)
-class TrackFlows(Fact):
-    track: TrackId
+class TrackFlows(TrackFact):
+    """Packets of it arrive."""
 
 
 @dataclass(frozen=True, slots=True)
-class TrackStalls(Fact):
-    track: TrackId
+class TrackStalls(TrackFact):
+    """Packets of it have stopped arriving."""
 
 
 @dataclass(frozen=True, slots=True)

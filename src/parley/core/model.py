@@ -255,6 +255,17 @@ class RoomInfo:
     revision: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much there is now."""
+
+    rooms: int
+    participants: int
+    tracks: int
+    subscriptions: int
+    peers: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds that core holds every dialect to. Sizes in bytes of UTF-8, durations in seconds; a size of 0: no limit."""

@@ -283,6 +283,9 @@ class Room:
         ended = replace(track, state=TrackState.ENDED, revision=track.revision + 1)
         return [*events, TrackEnded(publisher, ended, reason)]
 
+    def has(self, track: TrackId) -> bool:
+        return track in self._publisher_of
+
     def track(self, id: TrackId) -> Track:
         """Raises TrackNotFound."""
         publisher = self._publisher_of.get(id)

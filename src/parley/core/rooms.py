@@ -9,7 +9,7 @@ Participants are named by their ids, which nobody can guess and only their own d
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
@@ -19,7 +19,7 @@ import structlog
 from parley.clock import Clock
 from parley.core import facts, story
 from parley.core.access import Access
-from parley.core.audience import audience
+from parley.core.audience import audience, replaces
 from parley.core.bus import Bus
 from parley.core.courier import Courier
 from parley.core.data import Data, DataStyle
@@ -42,7 +42,6 @@ from parley.core.events import (
     PeerWantsOffer,
     RoomClosed,
     RoomOpened,
-    RoomUpdated,
     SubscriptionEnded,
     SubscriptionOpened,
     SubscriptionSwitched,
@@ -55,6 +54,7 @@ from parley.core.mailbox import Mailbox
 from parley.core.model import (
     NO_ATTRIBUTES,
     NOTHING,
+    Counts,
     EndReason,
     LeaveReason,
     Limits,
@@ -68,6 +68,8 @@ from parley.core.model import (
 )
 from parley.core.peers import Peers
 from parley.core.room import Room, check_sizes
+from parley.core.seat import Member
+from parley.core.seat import Seat as Seat
 from parley.engine.specs import Kind
 from parley.errors import Reason
 from parley.ids import ParticipantId, RoomId, TenantId, TrackId, mint, to_hex
@@ -78,23 +80,6 @@ FAREWELLS = frozenset({"peer", "transport"})
 """The engine's words for a channel that ended because the other side closed it, or everything."""
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """What a participant gets when it joins."""
-
-    participant: Participant
-    """Itself, as it joined."""
-    room: RoomInfo
-    others: tuple[Participant, ...]
-    """Everybody else it may know of, as they were at that moment; what happens later is in `events`."""
-    events: Mailbox
-    """Everything that concerns it from then on, in order. Its last event is its own `ParticipantLeft`."""
-
-    @property
-    def id(self) -> ParticipantId:
-        return self.participant.id
 
 
 class Rooms:
@@ -108,7 +93,7 @@ class Rooms:
         self._limits = limits
         self._rooms: dict[RoomId, Room] = {}
         self._by_name: dict[tuple[TenantId, str], RoomId] = {}
-        self._members: dict[ParticipantId, _Member] = {}
+        self._members: dict[ParticipantId, Member] = {}
         self._leases = Leases[_Deadline]()
         self._untold: deque[tuple[Room, Event]] = deque()
         self._is_telling = False
@@ -163,7 +148,7 @@ class Rooms:
         )
         events = room.join(participant)
         mailbox = Mailbox(self._limits.events)
-        self._members[participant.id] = _Member(room, mailbox)
+        self._members[participant.id] = Member(room, mailbox)
         self._courier.seat(participant.id, data)
         self._peers.seat(participant.id, _group_of(room.info.id))
         self._leases.set(_Joining(participant.id), self._clock.monotonic() + self._limits.join_timeout_s)
@@ -188,7 +173,7 @@ class Rooms:
         member = self._members.get(participant)
         if member is None or member.is_leaving:
             return
-        member.is_leaving = True
+        member.is_leaving, member.is_told = True, False
         room = member.room
         self._tell(room, room.leave(participant, reason))
         self._watch(room)
@@ -495,7 +480,7 @@ class Rooms:
         member = self._members.get(participant)
         if member is None or not member.is_told:
             return
-        if not member.mailbox.put(event, latest=_replaces(event)):
+        if not member.mailbox.put(event, latest=replaces(event)):
             log.warning("a participant reads its events too slowly", participant=to_hex(participant))
             member.is_slow = True
             self.leave(participant, LeaveReason.SLOW_READER)
@@ -556,6 +541,8 @@ class Rooms:
                     self._lose(id, failure.reason)
             case facts.OfferWanted(peer=peer, upto=upto):
                 self._tell(room, [PeerWantsOffer(id, peer, upto)])
+            case facts.TrackFact(track=track) if not room.has(track):
+                pass  # It has just ended here, and peers will be told of it in a moment.
             case facts.TrackBound(track=track, mid=mid, codec=codec):
                 self._tell(room, room.publish(track, mid, codec))
             case facts.TrackLost(track=track, reason=reason):
@@ -573,13 +560,7 @@ class Rooms:
             case facts.ChannelReady():
                 self._courier.flush(id)
             case facts.ChannelLost(label=label, reason=why):
-                style = self._courier.style(id)
-                if style is None or label not in (style.reliable, style.lossy):
-                    pass
-                elif why in FAREWELLS:
-                    self._await_good_bye(id, LeaveReason.DATA_LOST)
-                else:
-                    self.leave(id, LeaveReason.DATA_LOST)
+                self._lose_channel(id, label, why)
             case facts.MessageArrived(label=label, message=message):
                 self._read(room, room.participant(id), label, message)
 
@@ -589,6 +570,16 @@ class Rooms:
             self._await_good_bye(participant, LeaveReason.PEER_FAILED)
         else:
             self.leave(participant, _LEFT_FOR.get(reason, LeaveReason.INTERNAL))
+
+    def _lose_channel(self, participant: ParticipantId, label: str, why: str) -> None:
+        """A channel has ended; without those its data goes on, a participant cannot stay."""
+        style = self._courier.style(participant)
+        if style is None or label not in (style.reliable, style.lossy):
+            return
+        if why in FAREWELLS:
+            self._await_good_bye(participant, LeaveReason.DATA_LOST)
+        else:
+            self.leave(participant, LeaveReason.DATA_LOST)
 
     def _await_good_bye(self, participant: ParticipantId, otherwise: LeaveReason) -> None:
         """Give a participant whose client closed something a moment to say why.
@@ -617,29 +608,6 @@ class Rooms:
     def _pass_on(self, room: Room, sender: Participant | None, recipients: Iterable[Participant], data: Data) -> None:
         for recipient in self._courier.carry(sender, recipients, data):
             self._tell(room, [DataReceived(recipient, sender, data)])
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How much there is now."""
-
-    rooms: int
-    participants: int
-    tracks: int
-    subscriptions: int
-    peers: int
-
-
-@dataclass(eq=False)
-class _Member:
-    """What the shell keeps beside a participant."""
-
-    room: Room
-    mailbox: Mailbox
-    is_leaving: bool = False
-    is_slow: bool = False
-    is_told: bool = True
-    """Whether events are put into its mailbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -675,17 +643,6 @@ _LEFT_FOR = {
     Reason.ENGINE_REFUSED: LeaveReason.NEGOTIATION_FAILED,
 }
 """Why a participant leaves when a peer it needs fails for this reason."""
-
-
-def _replaces(event: Event) -> Hashable:
-    """The key under which a newer event makes an older one needless; None: every one counts."""
-    match event:
-        case PeerWantsOffer(peer=peer):
-            return peer
-        case RoomUpdated(counts_only=True):
-            return RoomUpdated
-        case _:
-            return None
 
 
 def _group_of(room: RoomId) -> int:

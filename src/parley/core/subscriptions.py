@@ -97,7 +97,8 @@ class Subscriptions:
                 return []
             self._barred.remove(pair)
             return [AccessChanged(subscriber.id, publisher.id, track.id, allowed=True)]
-        if pair in self._barred or not track.is_published or subscriber.id == publisher.id:
+        is_seen = track.is_published and subscriber.id != publisher.id and not publisher.grant.hidden
+        if pair in self._barred or not is_seen:
             return []
         self._barred.add(pair)
         return [AccessChanged(subscriber.id, publisher.id, track.id, allowed=False)]
