@@ -190,7 +190,7 @@ class Negotiator:
         planned = _plan_by_mid(plan, offer.views)
 
         dress = self._dress(transport, Setup.PASSIVE)
-        writer = _AnswerWriter(self, offer, dress)
+        writer = _AnswerWriter(self, offer, dress, agreed.slots)
         slots = tuple(
             writer.slot(index, planned.get(view.mid), self._before(index, view))
             for index, view in enumerate(offer.views)
@@ -201,7 +201,7 @@ class Negotiator:
         sdp = self._write(slots, transport, order if had_group else None, offer.session.extmap_allow_mixed)
         data = next((slot for slot in slots if slot.line.kind is Kind.DATA and not slot.line.stopped), None)
         spec = rules.data_spec(data.remote) if data is not None and data.remote is not None else None
-        numbers, ids = _learn(agreed, offer.sections)
+        numbers, ids = _learn(agreed.numbers, agreed.ids, offer.sections, slots)
         recv, send, ended = _difference(_live_lines(agreed), slots)
         remote = offer.remote if _is_news(offer.remote, agreed.remote) else None
         delta = Delta(
@@ -283,7 +283,7 @@ class Negotiator:
         )
         data = next((slot.remote for slot in slots if slot.line.kind is Kind.DATA and not slot.line.stopped), None)
         spec = rules.data_spec(data) if data is not None else None
-        numbers, ids = _learn(_Agreed(numbers=offer.numbers, ids=offer.ids), sections)
+        numbers, ids = _learn(offer.numbers, offer.ids, sections, slots)
         before = _live_lines(agreed)
         for mid, early in offer.recv.items():
             known = before.get(mid)
@@ -621,15 +621,20 @@ class Negotiator:
 class _AnswerWriter:
     """Answers one offer's sections in order, remembering what numbers have come to mean on the way."""
 
-    def __init__(self, negotiator: Negotiator, offer: _RemoteOffer, dress: Dress) -> None:
+    def __init__(self, negotiator: Negotiator, offer: _RemoteOffer, dress: Dress, before: Sequence[_Slot]) -> None:
         self._negotiator = negotiator
         self._caps = negotiator._caps
         self._offer = offer
         self._dress = dress
         self._numbers: dict[int, Identity] = {}
         self._ids: dict[int, str] = {}
+        self._tables: set[int] = set()
         self._memo: rules.CodecMemo = {}
         self._is_first = True
+        # What goes on as it was keeps its numbers, even if a section above it is new.
+        for slot, section in zip(before, offer.sections, strict=False):
+            if slot.remote is section and not slot.line.stopped:
+                self._remember(slot.local)
 
     def slot(self, index: int, item: MLinePlan | None, before: _Slot | None) -> _Slot:
         """The answer to one section. before: the slot it continues, None for a new one."""
@@ -647,11 +652,16 @@ class _AnswerWriter:
             slot = self._new_slot(view, section, part, plan, direction, before, with_candidates)
         if not slot.line.stopped:
             self._is_first = False
-            for codec in slot.local.codecs:
-                self._numbers.setdefault(codec.pt, codec_rules.identity_of(codec))
-            for extension in slot.local.extensions:
-                self._ids.setdefault(extension.id, extension.uri)
+            self._remember(slot.local)
         return slot
+
+    def _remember(self, local: Section) -> None:
+        if id(local.codecs) not in self._tables:
+            self._tables.add(id(local.codecs))
+            for codec in local.codecs:
+                self._numbers.setdefault(codec.pt, codec_rules.identity_of(codec))
+        for extension in local.extensions:
+            self._ids.setdefault(extension.id, extension.uri)
 
     def _is_repetition(
         self, before: _Slot | None, plan: MLinePlan, direction: Direction, part: str, with_candidates: bool
@@ -913,21 +923,31 @@ def _early_recv(slot: _Slot) -> RecvSpec | None:
     return spec
 
 
-def _learn(agreed: _Agreed, sections: Iterable[Section]) -> tuple[Mapping[int, Identity], Mapping[str, int]]:
-    """Enter what the peer's payload types and extension ids mean."""
-    numbers, ids = dict(agreed.numbers), dict(agreed.ids)
+def _learn(
+    numbers: Mapping[int, Identity], ids: Mapping[str, int], sections: Iterable[Section], slots: Iterable[_Slot]
+) -> tuple[Mapping[int, Identity], Mapping[str, int]]:
+    """What payload types and extension ids mean, now that the peer has said these sections and these slots are agreed.
+
+    A peer that gives one number two meanings does not get us to repeat it: what is agreed wins.
+    """
+    live = [slot.local for slot in slots if not slot.line.stopped]
+    heard = [section for section in sections if not section.is_stopped]
+    meanings = dict(numbers)
     tables: set[int] = set()
-    for section in sections:
-        if section.is_stopped:
-            continue
+    for section in (*heard, *live):
+        # Sections that state the same table share it.
         if id(section.codecs) not in tables:
-            # Sections that state the same table share it.
             tables.add(id(section.codecs))
-            numbers.update((codec.pt, codec_rules.identity_of(codec)) for codec in section.codecs)
-        for extension in section.extensions:
-            if 1 <= extension.id <= 255:
-                ids.setdefault(extension.uri, extension.id)
-    return numbers, ids
+            meanings.update((codec.pt, codec_rules.identity_of(codec)) for codec in section.codecs)
+    known: dict[str, int] = {}
+    used: set[int] = set()
+    stated = {(e.uri, e.id): None for section in live for e in section.extensions}
+    stated |= dict.fromkeys(ids.items()) | {(e.uri, e.id): None for section in heard for e in section.extensions}
+    for uri, number in stated:
+        if uri not in known and number not in used and 1 <= number <= 255:
+            known[uri] = number
+            used.add(number)
+    return meanings, known
 
 
 def _live_lines(agreed: _Agreed) -> dict[Mid, MLine]:
