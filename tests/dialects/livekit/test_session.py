@@ -307,6 +307,17 @@ async def test_an_answer_that_cannot_be_used_makes_the_client_start_over(server:
     assert await client.closed() == 1000
 
 
+async def test_an_answer_that_crosses_the_end_of_its_connection_does_no_harm(server: Server):
+    client = await Client.connect(server)
+    offer = (await client.next("offer")).offer
+
+    client.subscriber.hang_up()
+    await client.send(answer=SessionDescription(type="answer", sdp=answer_to(offer.sdp), id=offer.id))
+
+    await client.send(leave=LeaveRequest())
+    assert (await client.next("leave")).leave.reason == DisconnectReason.CLIENT_INITIATED
+
+
 async def test_an_offer_that_cannot_be_read_gets_no_answer_and_ends_nothing(server: Server):
     client = await Client.connect(server)
 
@@ -633,6 +644,23 @@ async def test_a_failed_media_connection_makes_the_client_start_over(server: Ser
 
     leave = (await client.next("leave")).leave
     assert (leave.reason, leave.action) == (DisconnectReason.CONNECTION_TIMEOUT, LeaveRequest.RECONNECT)
+
+
+async def test_a_mistake_of_ours_ends_one_session_and_makes_its_client_start_over(server: Server, monkeypatch):
+    ada, bob = await Client.connect(server, "ada"), await Client.connect(server, "bob")
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(server.core.rooms, "mute", broken)
+    track = await ada.publish("mic")
+    await ada.send(mute=MuteTrackRequest(sid=track.sid, muted=True))
+
+    leave = (await ada.next("leave")).leave
+    assert leave.action == LeaveRequest.RECONNECT
+    assert await ada.closed() == 1011
+    await bob.until_update("ada", state=ParticipantInfo.DISCONNECTED)
+    await bob.leave()
 
 
 async def test_older_clients_are_told_by_a_flag_whether_to_come_back(server: Server):

@@ -66,7 +66,7 @@ COUNTS_EVERY_S = 5.0
 MAX_SHOWN = 1024
 """Tracks whose display settings are kept."""
 
-NORMAL, UNREADABLE, TOO_BIG, TRY_AGAIN = 1000, 1007, 1009, 1013
+NORMAL, UNREADABLE, TOO_BIG, INTERNAL_ERROR, TRY_AGAIN = 1000, 1007, 1009, 1011, 1013
 """Close codes: RFC 6455 §7.4.1, and 1013 of its registry."""
 
 _TELLS_TOKEN = frozenset({"name", "metadata", "attributes", "grant"})
@@ -157,7 +157,12 @@ class Session:
                 self._talk.told([join.join.participant, *join.join.other_participants])
                 self._say(join)
                 self._core.rooms.arrive(self._id)
-                await self._converse()
+                try:
+                    await self._converse()
+                except (TooSlow, asyncio.CancelledError):
+                    raise
+                except Exception:
+                    self._apologise()
                 reading.cancel()
                 self._outbox.close()
         except* TooSlow as slow:
@@ -169,6 +174,13 @@ class Session:
         finally:
             self._core.rooms.leave(self._id, LeaveReason.SIGNAL_LOST)
             await _close(websocket, self._close_code, self._settings.timeouts.write_s)
+
+    def _apologise(self) -> None:
+        """A mistake of ours ends this session and no other; its client is told to start over."""
+        self._log.exception("session failed")
+        self._close_code = INTERNAL_ERROR
+        self._core.rooms.leave(self._id, LeaveReason.INTERNAL)
+        self._say(wire.leave(LeaveReason.INTERNAL, self._protocol))
 
     # The reading task.
 
@@ -290,8 +302,8 @@ class Session:
     async def _act(self, asked: Intent | _Hangup) -> None:
         try:
             await self._do(asked)
-        except PeerClosed:
-            pass  # That the peer is closed is told by an event, and what follows from it too.
+        except (PeerClosed, NotFound):
+            pass  # The peer, or the participant, has ended meanwhile; its last event says so and is on its way.
         except (NegotiationError, Unavailable) as error:
             self._log.warning("negotiation failed", reason=error.reason, why=str(error))
             self._core.rooms.leave(self._id, LeaveReason.NEGOTIATION_FAILED)
