@@ -115,9 +115,15 @@ pub(crate) struct Dtls {
     connected: bool,
     ready: bool,
     goodbye: bool,
+    /// What the peer sent between its Finished and our knowing whom to expect. Its first SCTP packet
+    /// is among it: lost, the peer would ask again only after a second (RFC 9260 §16, T1-init).
+    early: Vec<Vec<u8>>,
     deadline: Option<Instant>,
     buffer: Box<[u8]>,
 }
+
+/// Records kept of a peer whose description is still on its way.
+const MAX_EARLY: usize = 8;
 
 impl Dtls {
     pub fn new(certificate: &Certificate, now: Instant) -> Dtls {
@@ -133,6 +139,7 @@ impl Dtls {
             connected: false,
             ready: false,
             goodbye: false,
+            early: Vec::new(),
             deadline: None,
             buffer: vec![0; RECORD_BYTES].into_boxed_slice(),
         }
@@ -254,6 +261,8 @@ impl Dtls {
                     // Before the certificate is known to be the right one, nobody is listening.
                     if self.ready {
                         heard(Heard::Data(data));
+                    } else if self.early.len() < MAX_EARLY {
+                        self.early.push(data.to_vec());
                     }
                 }
                 Output::CloseNotify => {
@@ -281,6 +290,9 @@ impl Dtls {
         if self.connected && !self.ready {
             self.ready = true;
             heard(Heard::Ready(self.keys.take()));
+            for data in std::mem::take(&mut self.early) {
+                heard(Heard::Data(&data));
+            }
         }
         Ok(())
     }
@@ -475,6 +487,31 @@ mod tests {
         server.expect(client.fingerprint, &mut log.hear()).unwrap();
 
         assert_eq!(log.keys.len(), 1);
+    }
+
+    #[test]
+    fn what_a_peer_sends_ahead_of_its_fingerprint_is_heard_with_it_and_no_more_of_it_than_a_little()
+    {
+        let mut now = Instant::now();
+        let (mut client, mut server, mut log) = (Client::new(now), server(now), Log::default());
+        for _ in 0..10 {
+            talk(&mut client, &mut server, &mut log, &mut now);
+            if client.connected {
+                break;
+            }
+        }
+        for number in 0..MAX_EARLY as u8 + 3 {
+            client.dtls.send_application_data(&[number]).unwrap();
+            for record in client.poll().0 {
+                server.on_datagram(now, &record, &mut log.hear()).unwrap();
+            }
+        }
+        assert!(log.data.is_empty());
+
+        server.expect(client.fingerprint, &mut log.hear()).unwrap();
+
+        let expected: Vec<Vec<u8>> = (0..MAX_EARLY as u8).map(|number| vec![number]).collect();
+        assert_eq!(log.data, expected);
     }
 
     #[test]

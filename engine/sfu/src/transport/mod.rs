@@ -252,14 +252,16 @@ impl Peer {
         if let Err(error) = applied {
             return refused(error.to_string());
         }
-        if let Some(remote) = remote {
-            self.set_remote(remote, world)?;
-        }
+        // Before the peer is named: what it sent ahead of its description is heard with that.
         if let Some(data) = data {
             let sctp = self
                 .sctp
                 .get_or_insert_with(|| Sctp::new(world.config, world.now));
             sctp.set_max_send(data.max_message_size);
+        }
+        if let Some(remote) = remote {
+            self.set_remote(remote, world)?;
+            self.run_sctp(world)?;
         }
         Ok(Ok(()))
     }
