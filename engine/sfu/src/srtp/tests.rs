@@ -127,6 +127,68 @@ fn aes_128_gcm_seals_rtcp_as_in_rfc_7714_17_1() {
     assert_eq!(buf[..plain.len()], plain);
 }
 
+/// Made with pylibsrtp 1.0.0 (libsrtp 2): key 00..0f, salt 64..71, sequence numbers fffe and, after
+/// the roll-over, 0001; two SRTCP packets in a row.
+#[test]
+fn aes_cm_with_hmac_sha1_agrees_with_libsrtp() {
+    let key: Vec<u8> = (0..16).collect();
+    let salt: Vec<u8> = (100..114).collect();
+    let master = MasterKey::new(&key, &salt).unwrap();
+    let profile = SrtpProfile::Aes128CmHmacSha1_80;
+    let mut sealer = Sealer::new(profile, &master, hasher()).unwrap();
+    let mut opener = Opener::new(profile, &master, hasher()).unwrap();
+    let ssrc = 0xdead_beef;
+
+    let header = hex("90e0fffe00001234deadbeefbede000110aa0000");
+    let first = [&header[..], b"a payload of some length"].concat();
+    let next = [&hex("806000010000 1234deadbeef")[..], b"after the wrap"].concat();
+    let packets = [
+        (
+            first,
+            20,
+            0xfffe,
+            "90e0fffe00001234deadbeefbede000110aa00003aaaadd0bf9d75eb8f844c55
+             f66b90d090abffa72ae46a651e1920aebfa9c73e938d",
+        ),
+        (
+            next,
+            12,
+            0x1_0001,
+            "8060000100001234deadbeef9cc8a528496a9faccded4500431ca472d1a129e1
+             07913456",
+        ),
+    ];
+    for (plain, header_len, index, sealed) in packets {
+        let mut buf = plain.clone();
+        buf.resize(plain.len() + 10, 0);
+        let end = sealer
+            .seal_rtp(&mut buf, header_len, plain.len(), ssrc, index)
+            .unwrap();
+        assert_eq!(buf[..end], hex(sealed));
+        let opened = opener.open_rtp(&mut buf, header_len, ssrc, index as u16);
+        assert_eq!(opened, Ok((plain.len(), index)));
+        assert_eq!(buf[..plain.len()], plain);
+    }
+
+    let report = hex("80c90001deadbeef81ce0002deadbeef00000007");
+    let compounds = [
+        "80c90001deadbeefc7cb510f90c291875d7dce2980000001304ee33558a442ea360e",
+        "80c90001deadbeefd3c723ee5dd2fb73dfaaa598800000024f205789af02ec8fa56b",
+    ];
+    for sealed in compounds {
+        let mut theirs = hex(sealed);
+        assert_eq!(opener.open_rtcp(&mut theirs), Ok(report.len()));
+        assert_eq!(theirs[..report.len()], report);
+    }
+    // libsrtp counts from one, we from zero: our second is its first.
+    let mut buf = report.clone();
+    buf.resize(report.len() + 14, 0);
+    sealer.seal_rtcp(&mut buf, report.len()).unwrap();
+    buf[..report.len()].copy_from_slice(&report);
+    sealer.seal_rtcp(&mut buf, report.len()).unwrap();
+    assert_eq!(buf, hex(compounds[0]));
+}
+
 #[test]
 fn what_is_sealed_opens_under_every_profile() {
     for profile in PROFILES {
