@@ -94,6 +94,8 @@ pub(super) struct Consumer {
     followed: Option<usize>,
     /// Counts starts: numbers recorded before the last one mean other packets.
     starts: u32,
+    /// The source's packet that the last start was made with.
+    pub began_with: u64,
     munger: Munger,
     /// The last payload type of the source that was looked up.
     looked_up: Option<(u8, Option<OutCodec>)>,
@@ -134,6 +136,7 @@ impl Consumer {
             has_begun: false,
             followed: None,
             starts: 0,
+            began_with: 0,
             munger: Munger::new(random.first_seq(), random.u32()),
             looked_up: None,
             repair: Repair::None,
@@ -434,6 +437,7 @@ impl Consumer {
             .start(incoming.seq, incoming.timestamp, now, clock_hz, is_same);
         self.followed = self.source;
         self.is_waiting = false;
+        self.began_with = incoming.seq;
         self.starts = self.starts.wrapping_add(1);
     }
 

@@ -440,7 +440,11 @@ impl Media {
         for later in seq + 1..=top.unwrap_or(seq) {
             for place in 0..self.producers[producer_key].consumers.len() {
                 let consumer = self.producers[producer_key].consumers[place];
-                self.resend(consumer, later, Resend::Late, moment, out);
+                // Whoever began earlier has been sent these already.
+                let held = &self.consumers[consumer];
+                if held.began_with == seq && !held.is_waiting {
+                    self.resend(consumer, later, Resend::Late, moment, out);
+                }
             }
         }
     }

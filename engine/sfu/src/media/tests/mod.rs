@@ -1,5 +1,6 @@
 //! Whole transports against test peers that seal and open SRTP, in virtual time.
 
+mod cost;
 mod feedback;
 mod forwarding;
 mod peers;

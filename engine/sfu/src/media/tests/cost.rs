@@ -1,0 +1,70 @@
+use std::net::SocketAddr;
+
+use super::rig::*;
+use crate::media::Outbox;
+use crate::srtp::SrtpProfile;
+
+/// The arena without its system calls.
+struct Slots {
+    slots: Vec<[u8; 1536]>,
+    sent: usize,
+}
+
+impl Outbox for Slots {
+    fn push(&mut self, _to: SocketAddr, build: impl FnOnce(&mut [u8]) -> usize) {
+        let place = self.sent % self.slots.len();
+        self.sent += usize::from(build(&mut self.slots[place]) > 0);
+    }
+}
+
+#[test]
+fn forwarding_allocates_nothing_once_a_stream_is_steady() {
+    for profile in [SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmHmacSha1_80] {
+        let mut rig = Rig::with_profile(4, profile);
+        rig.receive(0, 1, recv_video("0", 10, 11));
+        rig.receive(0, 2, recv_audio("1", 12));
+        for peer in 1..4 {
+            let id = 10 * peer as u64;
+            rig.send(peer, id, send_video("v", 20, 21), Some(1));
+            rig.send(peer, id + 1, send_audio("a", 30), Some(2));
+        }
+        let payload: &'static [u8] = Box::leak(vec![0; 1100].into_boxed_slice());
+        let mut datagrams = |n: u64| {
+            let number = |offset: u64| ((2 * n + offset) as u16).to_be_bytes().to_vec();
+            let first = if n == 0 { KEY } else { payload };
+            let picture = Rtp {
+                extensions: vec![(TWCC_EXT, number(0))],
+                ..video(10, 1000 + n, first)
+            };
+            let sound = Rtp {
+                extensions: vec![(TWCC_EXT, number(1)), (LEVEL_EXT, vec![1])],
+                ..audio(12, 500 + n)
+            };
+            [rig.sealed(0, &picture), rig.sealed(0, &sound)]
+        };
+        let batches: Vec<_> = (0..4000).map(&mut datagrams).collect();
+        let mut out = Slots {
+            slots: vec![[0; 1536]; 64],
+            sent: 0,
+        };
+        let publisher = rig.peers[0].transport;
+        let mut allocated = 0;
+
+        for (n, mut batch) in batches.into_iter().enumerate() {
+            rig.now += ms(2);
+            let spent = allocation_counter::measure(|| {
+                for datagram in &mut batch {
+                    rig.media
+                        .on_datagram(publisher, rig.now, datagram, &mut out, &mut rig.events);
+                }
+            });
+            rig.media.on_timer(rig.now, &mut out, &mut rig.events);
+            if n >= 2000 {
+                allocated += spent.count_total;
+            }
+        }
+
+        assert!(out.sent >= 4000 * 2 * 3);
+        assert_eq!(allocated, 0, "{profile:?}");
+    }
+}
