@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from urllib.parse import urlencode
@@ -42,9 +43,10 @@ from livekit.protocol.rtc import (
     UpdateTrackSettings,
 )
 
-from parley.core.model import Limits
+from parley.core.model import LeaveReason, Limits
 from parley.dialects.livekit import sids
 from parley.engine.specs import Mid
+from parley.ids import ParticipantId
 from tests.dialects.livekit.client import Client, Server, answer_to, sections_of, serving, settled
 from tests.fakes import FakeEngine
 
@@ -605,6 +607,31 @@ async def test_the_same_identity_joining_again_replaces_the_older_session(server
     await bob.leave()
 
 
+async def test_of_many_sessions_of_one_identity_at_once_the_last_one_stays(server: Server):
+    clients = await asyncio.gather(*(Client.connect(server, "ada") for _ in range(8)))
+
+    await settled(lambda: server.core.rooms.count().participants == 1)
+    (left,) = server.core.rooms.participants(server.core.rooms.all()[0].id)
+    for client in clients:
+        if client.sid != sids.write("PA_", left.id):
+            assert (await client.next("leave")).leave.reason == DisconnectReason.DUPLICATE_IDENTITY
+        else:
+            await client.no_more("leave", within_s=0.1)
+            await client.leave()
+
+
+async def test_a_participant_that_is_removed_with_a_queue_hears_the_right_reason(server: Server):
+    client = await Client.connect(server)
+    await client.publish("mic")
+    await client.send(add_track=AddTrackRequest(cid="mic", type=TrackType.AUDIO))
+    await client.next("request_response")
+
+    server.core.rooms.leave(read_participant(client), LeaveReason.REMOVED)
+
+    assert (await client.next("leave")).leave.reason == DisconnectReason.PARTICIPANT_REMOVED
+    assert await client.closed() == 1000
+
+
 async def test_a_client_that_says_good_bye_hears_it_too(server: Server):
     client = await Client.connect(server)
 
@@ -865,6 +892,10 @@ def received(client: Client, label: str) -> list[DataPacket]:
     """What the server has sent on this client's channel."""
     (channel,) = [one for one in client.subscriber.channels.values() if one.label == label]
     return [DataPacket.FromString(message.data) for message in channel.sent]
+
+
+def read_participant(client: Client) -> ParticipantId:
+    return ParticipantId(sids.read("PA_", client.sid) or 0)
 
 
 def wire_track_sid(number: int) -> str:

@@ -156,7 +156,6 @@ class Session:
                 reading = tasks.create_task(self._read(websocket))
                 self._talk.told([join.join.participant, *join.join.other_participants])
                 self._say(join)
-                self._core.rooms.arrive(self._id)
                 try:
                     await self._converse()
                 except (TooSlow, asyncio.CancelledError):
@@ -206,6 +205,8 @@ class Session:
     async def _converse(self) -> None:
         request = asyncio.ensure_future(self._requests.get())
         self._event = asyncio.ensure_future(self._seat.events.get())
+        with contextlib.suppress(NotFound):  # Whoever was replaced while it joined is told so by its events.
+            self._core.rooms.arrive(self._id)
         try:
             while not self._is_over:
                 await asyncio.wait(
@@ -216,6 +217,7 @@ class Session:
                     asked = request.result()
                     request = asyncio.ensure_future(self._requests.get())
                     await self._act(asked)
+                    self._catch_up()
                 await self._keep_time()
         finally:
             request.cancel()
@@ -223,6 +225,8 @@ class Session:
 
     def _catch_up(self) -> None:
         """Tell the client of everything that has happened by now."""
+        if self._is_over:
+            return
         if self._event.done():
             self._happen(self._event.result())
             if not self._is_over:
@@ -250,8 +254,9 @@ class Session:
             case events.TrackEnded(participant=participant, track=track) if participant.id == self._id:
                 self._say(*tell(event, self._talk, self._settings))
                 publication = self._publications.by_track(track.id)
-                if publication is not None:
-                    for request in self._publications.withdraw(publication):
+                queued = () if publication is None else self._publications.withdraw(publication)
+                with contextlib.suppress(NotFound):  # It ended because its participant left, and nothing follows it.
+                    for request in queued:
                         self._announce(request)
             case _:
                 self._say(*tell(event, self._talk, self._settings))
@@ -278,7 +283,8 @@ class Session:
             self._say(room_update(self._room, self._settings))
             self._room, self._room_at = None, now + COUNTS_EVERY_S
         if self._refresh_at <= now:
-            self._refresh(self._me)
+            with contextlib.suppress(NotFound):
+                self._refresh(self._me)
 
     def _refresh(self, participant: Participant) -> None:
         """Give the client a token that says what is true now."""
@@ -291,7 +297,6 @@ class Session:
                 "name": participant.name,
                 "metadata": participant.metadata,
                 "attributes": dict(participant.attributes),
-                "video": self._admitted.claims.video,
             }
         )
         token = auth.refresh(claims, key.secret.get_secret_value(), now=self._clock.wall())
