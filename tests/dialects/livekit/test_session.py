@@ -47,7 +47,7 @@ from parley.core.model import LeaveReason, Limits
 from parley.dialects.livekit import sids
 from parley.engine.specs import Mid
 from parley.ids import ParticipantId
-from tests.dialects.livekit.client import Client, Server, answer_to, sections_of, serving, settled
+from tests.dialects.livekit.client import Client, Server, answer_to, offer_of, sections_of, serving, settled
 from tests.fakes import FakeEngine
 
 pytestmark = pytest.mark.anyio
@@ -187,6 +187,21 @@ async def test_a_section_may_be_offered_before_its_track_is_announced(server: Se
     assert seen.tracks[0].sid == track.sid
     await ada.leave()
     await bob.leave()
+
+
+async def test_a_section_nobody_can_decode_is_refused_alone_and_its_track_waits_for_another(server: Server):
+    client = await Client.connect(server)
+    strange = offer_of(("video", "cam", "sendonly")).replace("VP8", "H261")
+    await client.send(offer=SessionDescription(type="offer", sdp=strange, id=1))
+    answer = (await client.next("answer")).answer
+    assert sections_of(answer.sdp)[1].startswith("m=video 0 ")
+
+    await client.send(add_track=AddTrackRequest(cid="cam", type=TrackType.VIDEO))
+    assert (await client.next("track_published")).track_published.cid == "cam"
+
+    await client.offer(("video", "", "inactive"), ("video", "cam", "sendonly"), id=2)
+    await client.until_update("ada", is_publisher=True)
+    await client.leave()
 
 
 async def test_answers_carry_the_id_of_their_offer(server: Server):

@@ -190,14 +190,14 @@ class LiveKit:
         """Begin the session, and only then accept the socket, so that what goes wrong has a status of its own."""
         session = Session(self._core, seat, admitted, self._settings, clock=self._core.clock, random=self._random)
         try:
-            session.open_peers()
+            subscriber_primary = session.open()
             join = wire.join(
                 room=seat.room,
                 participant=seat.participant,
                 others=seat.others,
                 settings=self._settings,
                 server=self._server,
-                subscriber_primary=session.is_subscriber_primary,
+                subscriber_primary=subscriber_primary,
                 sif_trailer=_sif_trailer(seat.room),
             )
         except ParleyError as error:
