@@ -227,6 +227,25 @@ async def test_an_answer_asks_the_encoder_for_what_was_announced(server: Server)
     await client.leave()
 
 
+async def test_an_answer_tells_a_video_encoder_where_to_begin(server: Server):
+    client = await Client.connect(server)
+    await client.send(add_track=AddTrackRequest(cid="cam", type=TrackType.VIDEO))
+
+    answer = await client.offer(("video", "cam", "sendonly"))
+
+    assert "a=fmtp:96 x-google-start-bitrate=1000" in answer.sdp
+    await client.leave()
+
+
+async def test_where_a_video_encoder_begins_can_be_left_to_it():
+    async with serving(FakeEngine(), settings={"start_bitrate_kbps": 0}) as server:
+        client = await Client.connect(server)
+        await client.send(add_track=AddTrackRequest(cid="cam", type=TrackType.VIDEO))
+
+        assert "x-google-start-bitrate" not in (await client.offer(("video", "cam", "sendonly"))).sdp
+        await client.leave()
+
+
 async def test_a_section_that_stops_ends_its_track_and_the_section_is_used_again_later(server: Server):
     ada, bob = await Client.connect(server, "ada"), await Client.connect(server, "bob")
     await bob.go_active()

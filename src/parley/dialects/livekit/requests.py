@@ -227,7 +227,7 @@ class Requests:
         return Take(
             publication.track,
             codecs=styles.preferred_codecs(publication, self._settings),
-            fmtp=styles.publish_fmtp(publication),
+            fmtp=styles.publish_fmtp(publication, self._settings),
         )
 
     def release(self, track: TrackId) -> None:

@@ -82,6 +82,8 @@ class LiveKitSettings(_Section):
     ice_servers: tuple[IceServer, ...] = ()
     codecs: tuple[CodecName, ...] = ("opus", "VP8", "H264", "VP9", "AV1")
     """Codecs accepted and offered; the order among video codecs is the order of preference."""
+    start_bitrate_kbps: int = Field(default=1000, ge=0)
+    """What a client's video encoder begins with, before it knows its network; 0: what the client thinks best."""
     region: str = ""
 
     def weak_keys(self) -> tuple[str, ...]:

@@ -72,11 +72,14 @@ def preferred_codecs(publication: Publication, settings: LiveKitSettings) -> tup
     return tuple(sorted(ours, key=lambda codec: codec.name != named))
 
 
-def publish_fmtp(publication: Publication) -> tuple[tuple[str, str], ...]:
+def publish_fmtp(publication: Publication, settings: LiveKitSettings) -> tuple[tuple[str, str], ...]:
     """What a published section's answer asks of the client's encoder, which follows what it is told here."""
     request = publication.request
-    if publication.kind is not Kind.AUDIO:
-        return ()
+    if publication.kind is Kind.VIDEO:
+        start = settings.start_bitrate_kbps
+        # A parameter of Google's that libwebrtc reads from the remote description. Left to itself it begins at
+        # 300 kbit/s, shrinks the picture to fit that, and takes eight seconds to grow it again on any network.
+        return tuple((name, f"x-google-start-bitrate={start}") for name in settings.codecs if start and name != "opus")
     wanted: list[tuple[str, str]] = []
     if not (request.disable_dtx or AudioTrackFeature.TF_NO_DTX in request.audio_features):
         wanted.append(("opus", "usedtx=1"))
