@@ -149,6 +149,20 @@ def test_a_peer_that_pauses_ends_the_flow_and_resuming_opens_a_new_one() -> None
     assert resumed.remote is None
 
 
+def test_a_sender_that_falls_silent_goes_on_declaring_its_numbers() -> None:
+    server = negotiator()
+    first = connected(server, send(Kind.VIDEO))
+    (mid,) = (spec.mid for spec in first.send)
+
+    silent = server.offer([MLinePlan(mid, Kind.VIDEO)])
+
+    assert silent.sdp is not None
+    assert "a=inactive" in silent.sdp
+    assert f"a=ssrc:{first.send[0].ssrc} cname:" in silent.sdp
+    assert f"a=ssrc-group:FID {first.send[0].ssrc} {first.send[0].rtx_ssrc}" in silent.sdp
+    assert "a=msid:" not in silent.sdp
+
+
 def test_a_sender_keeps_its_numbers_while_its_mid_lives() -> None:
     server = negotiator()
     first = connected(server, send(Kind.VIDEO))

@@ -334,8 +334,9 @@ def _rtp_section(
     allow_mixed: bool,
     rtcp_rsize: bool,
 ) -> Section:
-    sends = direction.sends and sources is not None
-    ssrcs, groups = _source_lines(plan, sources, codecs, dress.cname) if sends and caps.ssrc_lines else ((), ())
+    # Declared as long as the section has them, silent or not: where the lines go missing and come back with the same
+    # numbers, Chromium decodes the stream and shows nothing of it.
+    ssrcs, groups = _source_lines(plan, sources, codecs, dress.cname) if sources and caps.ssrc_lines else ((), ())
     bandwidth: tuple[tuple[str, int], ...] = ()
     if plan.max_bps is not None:
         bandwidth = (("AS", -(-plan.max_bps // 1000)), ("TIAS", plan.max_bps))
@@ -385,9 +386,8 @@ def data_section(
 
 
 def _source_lines(
-    plan: MLinePlan, sources: Sources | None, codecs: Sequence[Codec], cname: str
+    plan: MLinePlan, sources: Sources, codecs: Sequence[Codec], cname: str
 ) -> tuple[tuple[Ssrc, ...], tuple[SsrcGroup, ...]]:
-    assert sources is not None
     attributes = [f"cname:{plan.cname or cname}"]
     if plan.legacy_ids and plan.msid is not None:
         attributes.append(f"msid:{plan.msid}")
