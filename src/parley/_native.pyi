@@ -34,6 +34,10 @@ class Engine:
     def __init__(self, config: EngineConfig) -> None:
         """Bind the socket and start. Raises EngineRefused with the system's words when it cannot."""
 
+    @property
+    def local_address(self) -> tuple[str, int]:
+        """Address and port the media socket is bound to, whatever is announced."""
+
     def fileno(self) -> int:
         """A descriptor that is readable while events wait; the engine's own, not to be closed or read."""
 

@@ -13,11 +13,13 @@ import pytest
 
 from parley.engine.engine import OnFull
 from parley.engine.errors import BadValue, EngineBusy, EngineRefused
-from parley.engine.events import TransportEvent, TransportPhase
+from parley.engine.events import ChannelOpen, TransportEvent, TransportPhase
 from parley.engine.specs import ExtensionSpec, Mid
 from tests.engine.conftest import CONFIG, HAS_NATIVE, Rig
+from tests.engine.inbox import Inbox
 from tests.engine.peers import DATA, EXTENSIONS, OPUS, Ear, receiving
 from tests.engine.test_contract import connected, settled
+from tests.udp_proxy import UdpProxy, Weather
 
 if HAS_NATIVE:
     from parley.engine.live import LiveEngine, open_engine
@@ -147,6 +149,33 @@ async def test_a_listener_that_raises_disturbs_nobody(real: Rig, caplog: pytest.
 
     assert stats.phase is TransportPhase.CONNECTED
     assert other.ear.phases[-1] is TransportPhase.CONNECTED
+
+
+# Bad weather.
+
+
+async def test_reliable_messages_survive_bad_weather(real: Rig) -> None:
+    weather = Weather(loss=0.05, duplicate=0.02, reorder=0.05, delay_s=0.01, jitter_s=0.005)
+    inbox = Inbox()
+
+    async with UdpProxy(up=weather, down=weather, seed=1) as proxy:
+        engine = real.open(announce=(proxy.announce,))
+        assert isinstance(engine, LiveEngine)
+        proxy.target = engine.local_address
+        call = await connected(real, engine)
+        theirs = await call.peer.open_channel("chat")
+        ours = (await call.ear.hear(ChannelOpen)).channel
+        ours.listen(inbox)
+        for number in range(200):
+            theirs.send(f"up {number:01024}")
+            ours.send(f"down {number:01024}".encode(), text=True)
+        up = [(await inbox.next()).data.decode() for _ in range(200)]
+        down = [(await theirs.receive()).data.decode() for _ in range(200)]
+
+    assert up == [f"up {number:01024}" for number in range(200)]
+    assert down == [f"down {number:01024}" for number in range(200)]
+    assert proxy.counts["up"]["lost"] > 0
+    assert proxy.counts["down"]["lost"] > 0
 
 
 # Nothing left behind.

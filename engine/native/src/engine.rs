@@ -34,6 +34,12 @@ impl Engine {
         })
     }
 
+    #[getter]
+    fn local_address(&self) -> (String, u16) {
+        let address = self.inner.local_addr();
+        (address.ip().to_string(), address.port())
+    }
+
     fn fileno(&self) -> RawFd {
         self.inner.fd()
     }

@@ -95,6 +95,11 @@ class LiveEngine:
         self._consumers: dict[int, LiveConsumer] = {}
         self._channels: dict[int, LiveChannel] = {}
 
+    @property
+    def local_address(self) -> tuple[str, int]:
+        """Address and port the media socket is bound to, whatever is announced."""
+        return self._native.local_address
+
     # The face.
 
     def on_event(self, listener: EngineListener) -> None:
