@@ -8,8 +8,8 @@ import pytest
 from playwright.async_api import Browser
 
 from parley.engine.engine import Message
-from parley.engine.events import ChannelOpen, DtlsConnected, TransportPhase
-from parley.engine.specs import EngineConfig
+from parley.engine.events import ChannelOpen, DtlsConnected, FirstPacket, TransportPhase
+from parley.engine.specs import EngineConfig, Kind
 from tests.engine.chromium import CHROMIUM, ChromiumPeer, chromium
 from tests.engine.conftest import HAS_NATIVE
 from tests.engine.inbox import Inbox
@@ -92,3 +92,24 @@ async def test_the_server_prefers_aes_gcm(browser: Browser, engine: LiveEngine) 
 
     assert dtls.srtp_profile == "SRTP_AEAD_AES_256_GCM"
     assert transport["srtpCipher"] == "SRTP_AEAD_AES_256_GCM"
+
+
+async def test_chromium_sees_and_hears_chromium(browser: Browser, engine: LiveEngine) -> None:
+    publisher = await ChromiumPeer.open(browser, engine)
+    await publisher.publish("audio", "video")
+    viewer = await ChromiumPeer.open(browser, engine)
+
+    published = await publisher.connect()
+    viewed = await viewer.view([Kind.AUDIO, Kind.VIDEO])
+    sources = {producer.kind: producer for producer in published.producers.values()}
+    for consumer in viewed.consumers.values():
+        consumer.set_source(sources[consumer.kind])
+    for producer in sources.values():
+        await publisher.ear.hear(FirstPacket, lambda event, id=producer.id: event.producer == id)  # type: ignore[misc]
+
+    await viewer.until("peer.stats('inbound-rtp', 'video').then(s => s[0]?.framesDecoded > 60)")
+    await viewer.until("peer.stats('inbound-rtp', 'audio').then(s => s[0]?.totalAudioEnergy > 1e-5)")
+    [video] = await viewer.stats("inbound-rtp", "video")
+
+    assert (video["frameWidth"], video["frameHeight"]) == (640, 360)
+    assert video["freezeCount"] == 0

@@ -17,7 +17,7 @@ from parley.engine.events import ChannelOpen, TransportEvent, TransportPhase
 from parley.engine.specs import ExtensionSpec, Mid
 from tests.engine.conftest import CONFIG, HAS_NATIVE, Rig
 from tests.engine.inbox import Inbox
-from tests.engine.peers import DATA, EXTENSIONS, OPUS, Ear, receiving
+from tests.engine.peers import DATA, EXTENSIONS, OPUS, Ear, receiving, sending
 from tests.engine.test_contract import connected, settled
 from tests.udp_proxy import UdpProxy, Weather
 
@@ -194,6 +194,26 @@ async def test_an_engine_gives_back_every_descriptor_and_thread() -> None:
         await once()
 
     assert (_descriptors(), _threads()) == before
+
+
+async def test_calls_that_come_and_go_leave_nothing(real: Rig) -> None:
+    engine = real.open()
+    assert isinstance(engine, LiveEngine)
+
+    for _ in range(5):
+        call = await real.call(engine, recv=[receiving("0")], send=[sending("1", 1000)], data=DATA)
+        await call.peer.connect()
+        await call.peer.open_channel("chat")
+        await call.ear.reach(TransportPhase.CONNECTED)
+        call.transport.close()
+        await call.peer.stop()
+
+    await settled(engine, transports=0, producers=0, consumers=0, channels=0)
+    assert not engine._transports
+    assert not engine._producers
+    assert not engine._consumers
+    assert not engine._channels
+    assert not engine._answers
 
 
 async def test_a_message_no_one_reads_takes_bounded_room(real: Rig) -> None:

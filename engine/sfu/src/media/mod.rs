@@ -197,6 +197,11 @@ impl Media {
         self.counters
     }
 
+    /// How many producers and consumers exist.
+    pub fn census(&self) -> (usize, usize) {
+        (self.producers.len(), self.consumers.len())
+    }
+
     /// `None` for a transport that is not open.
     pub fn stats(&self, transport: TransportId) -> Option<MediaStats> {
         let transport = &self.transports[*self.transport_keys.get(&transport)?];

@@ -199,10 +199,15 @@ impl Shard {
     }
 
     fn write_board(&mut self, now: Instant) {
+        let channels: usize = self.peers.iter().map(|(_, peer)| peer.channels()).sum();
+        let (producers, consumers) = self.media.census();
         let mut values = self.counts.entries();
         let queue = receive_queue(self.arena.socket().fd());
         values.extend([
             ("transports", self.peers.len() as u64),
+            ("channels", channels as u64),
+            ("producers", producers as u64),
+            ("consumers", consumers as u64),
             ("datagrams_out", self.arena.sent),
             ("bytes_out", self.arena.sent_bytes),
             ("drop_out_full", self.arena.dropped_full),

@@ -345,6 +345,11 @@ impl Peer {
         self.channels.has_stalled()
     }
 
+    /// How many data channels exist.
+    pub fn channels(&self) -> usize {
+        self.channels.len()
+    }
+
     pub fn stats(&self, world: &World<'_>) -> TransportStats {
         TransportStats {
             state: self.state,
