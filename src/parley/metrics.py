@@ -80,7 +80,7 @@ _TRAFFIC = {
     "bytes_in": ("parley_bytes_received", "Bytes of datagrams received."),
     "bytes_out": ("parley_bytes_sent", "Bytes of datagrams sent."),
 }
-_HELD = ("transports", "producers", "consumers", "channels")
+_HELD = ("transports", "producers", "consumers", "channels", "receive_buffer_bytes")
 """The engine's values that are how many there are now; all others only rise."""
 
 

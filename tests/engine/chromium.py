@@ -78,6 +78,15 @@ window.peer = {
   next() { return messages.length ? messages.shift() : new Promise((resolve) => waiting.push(resolve)); },
   isOpen(label) { return channels[label]?.readyState === "open"; },
   state() { return pc.connectionState; },
+  async until(expression, limit_ms) {
+    const end = performance.now() + limit_ms;
+    for (;;) {
+      const value = await eval(expression);
+      if (value) return value;
+      if (performance.now() > end) throw new Error(`never true: ${expression}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  },
   async stats(type, kind) {
     const found = [];
     (await pc.getStats()).forEach((s) => {
@@ -149,9 +158,8 @@ class ChromiumPeer:
         return label, kind, text
 
     async def until(self, expression: str, *, within_s: float = 10.0) -> Any:
-        """Wait in the page until the expression, which may be a promise, is true; its value."""
-        handle = await self.page.wait_for_function(expression, timeout=within_s * 1000, polling=50)
-        return await handle.json_value()
+        """Wait in the page until the expression, which may be a promise of it, is true; its value."""
+        return await self.page.evaluate("([e, ms]) => peer.until(e, ms)", [expression, within_s * 1000])
 
     async def stats(self, type: str, kind: str | None = None) -> list[dict[str, Any]]:
         """The entries of getStats of one type and kind (https://www.w3.org/TR/webrtc-stats/)."""

@@ -15,6 +15,7 @@ GAUGES: Mapping[str, str] = MappingProxyType(
         "producers": "Producers that exist.",
         "consumers": "Consumers that exist.",
         "channels": "Data channels that are open or being opened.",
+        "receive_buffer_bytes": "What the kernel allows to wait on the media socket.",
     }
 )
 
@@ -27,6 +28,7 @@ COUNTERS: Mapping[str, str] = MappingProxyType(
         "bytes_out": "Bytes of UDP payload sent.",
         "drop_truncated": "Received: longer than any datagram may be.",
         "drop_unknown_protocol": "Received: neither STUN, DTLS, RTP nor RTCP by the first byte (RFC 7983).",
+        "drop_in_full": "Not received: the socket's buffer was full.",
         "drop_out_full": "To be sent: the socket stayed full.",
         "drop_out_error": "To be sent: the system refused it.",
         # STUN.
