@@ -5,4 +5,4 @@ serve: ; @tools/run serve
 test: ; @tools/run test
 check: ; @tools/run check
 bench: ; @tools/run bench
-fuzz: ; @tools/run fuzz $(MIN)
+fuzz: ; @tools/run fuzz --minutes $(MIN)

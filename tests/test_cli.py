@@ -1,9 +1,9 @@
 """The command line, as a process: what it prints and the status it ends with."""
 
 import os
+import resource
 import subprocess
 import sys
-import time
 import tomllib
 
 import jwt
@@ -40,12 +40,14 @@ def configured(tmp_path):
 
 
 def test_help_names_every_command_and_answers_at_once():
-    began = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     said = parley("--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
 
     assert said.returncode == 0
     assert all(command in said.stdout for command in ("serve", "token", "keys"))
-    assert time.perf_counter() - began < 2.0  # 0.2 s on an idle machine
+    # 0.16 s of processor time where this was written; the clock on the wall would blame us for a busy machine.
+    assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 0.5
 
 
 def test_the_version_is_printed():

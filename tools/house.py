@@ -47,9 +47,10 @@ def main() -> int:
     commands.add_parser("pin", help="write the versions in .venv to tools/pins.txt")
     commands.add_parser("test", help="everything: lint, types, imports, Rust, Python, browsers")
     commands.add_parser("check", help="lint, types and unit tests")
-    commands.add_parser("ci", help="test, then a short run of every fuzz target")
     commands.add_parser("bench", help="the benchmarks")
-    commands.add_parser("fuzz", help="every fuzz target").add_argument("minutes", type=float, nargs="?", default=10.0)
+    fuzzing = commands.add_parser("fuzz", help="every fuzz target, each for so long")
+    fuzzing.add_argument("--minutes", type=float, default=0.0)
+    fuzzing.add_argument("--seconds", type=float, default=0.0)
     asked, rest = parser.parse_known_args()
     try:
         return _COMMANDS[asked.command](asked, rest)
@@ -87,7 +88,7 @@ def pin(asked: argparse.Namespace, rest: list[str]) -> int:
     wanted = [*project["dependencies"], *pyproject()["build-system"]["requires"], *extras, NODE_FROM_PYPI]
     venv()
     pip("install", "--upgrade", "--upgrade-strategy", "eager", *wanted)
-    freeze = [BIN / "python", "-m", "pip", "freeze", "--exclude-editable", "--exclude", "parley"]
+    freeze = [str(BIN / "python"), "-m", "pip", "freeze", "--exclude-editable", "--exclude", "parley"]
     frozen = subprocess.run(freeze, capture_output=True, text=True, check=True, env=environment()).stdout
     PINS.write_text("".join(sorted((line + "\n" for line in frozen.splitlines()), key=str.lower)))
     return 0
@@ -104,13 +105,6 @@ def test(asked: argparse.Namespace, rest: list[str]) -> int:
     return run_all(_everything())
 
 
-def ci(asked: argparse.Namespace, rest: list[str]) -> int:
-    stages = _everything()
-    if FUZZ.exists():
-        stages.insert(-1, Stage("fuzz, 20 s a target", [FUZZ, "--seconds", "20"]))
-    return run_all(stages)
-
-
 def bench(asked: argparse.Namespace, rest: list[str]) -> int:
     build(asked, rest)
     packages("dev", "test")
@@ -120,9 +114,9 @@ def bench(asked: argparse.Namespace, rest: list[str]) -> int:
 
 
 def fuzz(asked: argparse.Namespace, rest: list[str]) -> int:
-    if not FUZZ.exists():
-        raise Failed(f"{FUZZ.relative_to(ROOT)} is missing")
-    return run_all([Stage("fuzz", [FUZZ, "--seconds", str(round(asked.minutes * 60)), *rest])])
+    prerequisites()
+    seconds = round(asked.minutes * 60 + asked.seconds) or 20
+    return run_all([Stage(f"fuzz, {seconds} s a target", [FUZZ, seconds, *rest])])
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
@@ -131,7 +125,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "pin": pin,
     "test": test,
     "check": check,
-    "ci": ci,
     "bench": bench,
     "fuzz": fuzz,
 }
@@ -300,7 +293,7 @@ def _rust() -> str | None:
     return (
         f"Rust {oldest} or newer is needed, and rustc {state}.\n"
         "    Debian 12:  sudo apt-get install cargo-web rustfmt-web rust-web-clippy\n"
-        "    elsewhere:  rustup (rustup.rs), then: rustup default stable"
+        "    elsewhere:  rustup, then: rustup default stable"
     )
 
 

@@ -1,1 +1,0 @@
-"""Stories that run on the real server over loopback, with real clients."""
