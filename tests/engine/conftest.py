@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,7 +12,7 @@ import pytest
 from parley.engine.engine import Applied, Engine, Transport
 from parley.engine.specs import DataSpec, EngineConfig, RecvSpec, SendSpec
 from tests.engine.peers import AiortcPeer, Ear, FakePeer, Peer
-from tests.fakes import FakeEngine
+from tests.fakes import FakeEngine, FakeTransport
 
 HAS_NATIVE = importlib.util.find_spec("parley._native") is not None
 CONFIG = EngineConfig(bind="127.0.0.1", udp_port=0)
@@ -63,6 +64,35 @@ class Rig:
         self._peers.append(peer)
         applied = await transport.apply(remote=peer.remote(), recv=recv, send=send, data=data)
         return Call(transport, ear, peer, applied)
+
+    def ignore(self, call: Call) -> float:
+        """Let the next `apply` go unanswered within the deadline that is returned."""
+        if isinstance(call.transport, FakeTransport):
+            call.transport.ignore_next()
+            return 1.0
+        return 0.0  # the real engine is quick, but an answer needs a turn of the loop
+
+    def fill(self, engine: Engine) -> None:
+        """Ask faster than the engine can take it, until it refuses."""
+        if isinstance(engine, FakeEngine):
+            engine.is_busy = True
+        for _ in range(100_000):
+            engine.create_transport(group=1, on_event=Ear())
+
+    def drain(self, engine: Engine) -> None:
+        """Let the engine catch up."""
+        if isinstance(engine, FakeEngine):
+            engine.is_busy = False
+
+    def overflow(self, engine: Engine) -> None:
+        """Let more happen than the event queue holds, with nobody looking."""
+        if isinstance(engine, FakeEngine):
+            engine.overflow()
+            return
+        transport = engine.create_transport(group=1, on_event=Ear())
+        for _ in range(100):
+            transport.native.stats()  # type: ignore[attr-defined]
+        time.sleep(0.2)  # the loop is what does not look
 
     async def close(self) -> None:
         for peer in self._peers:

@@ -8,13 +8,15 @@ from dataclasses import replace
 import pytest
 
 from parley.engine.engine import Engine, Message, OnFull
-from parley.engine.errors import BadValue, EngineClosed, EngineRefused
+from parley.engine.errors import BadValue, EngineBusy, EngineClosed, EngineRefused, EngineTimeout
 from parley.engine.events import (
     ChannelClosed,
     ChannelOpen,
     DtlsConnected,
+    EngineEvent,
     FirstPacket,
     IceSelected,
+    Overflow,
     TransportPhase,
     TransportState,
 )
@@ -165,6 +167,43 @@ async def test_a_closed_engine_refuses_everything_but_its_counters(rig: Rig) -> 
 async def test_an_idle_engine_has_room(engine: Engine) -> None:
     assert engine.has_room()
     assert engine.has_room(100)
+
+
+async def test_a_full_queue_refuses_before_anything_has_changed(rig: Rig) -> None:
+    engine = rig.open(command_queue=16, max_pending=100_000, max_transports=100_000)
+
+    with pytest.raises(EngineBusy, match="command"):
+        rig.fill(engine)
+    rig.drain(engine)
+    async with asyncio.timeout(PATIENCE_S):
+        while not engine.has_room(16):  # noqa: ASYNC110, a number is read
+            await asyncio.sleep(0.01)
+
+    transport = engine.create_transport(group=1, on_event=Ear())
+    assert (await transport.stats(deadline_s=PATIENCE_S)).phase is TransportPhase.NEW
+
+
+async def test_events_that_are_lost_are_told(rig: Rig) -> None:
+    engine = rig.open(event_queue=64)
+    told: asyncio.Queue[EngineEvent] = asyncio.Queue()
+    engine.on_event(told.put_nowait)
+
+    rig.overflow(engine)
+    async with asyncio.timeout(PATIENCE_S):
+        event = await told.get()
+
+    assert isinstance(event, Overflow)
+    assert event.lost > 0
+
+
+async def test_an_answer_that_does_not_come_in_time_is_told_and_the_next_one_counts(rig: Rig, engine: Engine) -> None:
+    call = await rig.call(engine)
+
+    with pytest.raises(EngineTimeout, match="apply"):
+        await call.transport.apply(recv=[receiving("0")], deadline_s=rig.ignore(call))
+    applied = await call.transport.apply(recv=[receiving("1")])
+
+    assert list(applied.producers) == ["1"]
 
 
 # What is negotiated.

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from parley.engine.engine import OnFull
-from parley.engine.errors import BadValue, EngineBusy, EngineRefused
+from parley.engine.errors import BadValue, EngineRefused
 from parley.engine.events import ChannelOpen, TransportEvent, TransportPhase
 from parley.engine.specs import ExtensionSpec, Mid
 from tests.engine.conftest import CONFIG, HAS_NATIVE, Rig
@@ -110,26 +110,6 @@ async def test_no_refusal_quotes_a_secret(real: Rig) -> None:
 
     assert "secret" not in str(refused.value)
     assert "fingerprint" in str(refused.value)
-
-
-# A full queue.
-
-
-async def test_a_full_queue_refuses_before_anything_has_changed() -> None:
-    engine = open_engine(replace(CONFIG, command_queue=16))
-    made = 0
-
-    def fill() -> None:
-        nonlocal made
-        for made in range(5_000):  # noqa: B007, the number reached is what matters
-            engine.create_transport(group=1, on_event=Ear())
-
-    with pytest.raises(EngineBusy, match="16 commands are waiting"):
-        fill()
-    await settled(engine, transports=made)
-
-    assert engine.has_room(16)
-    await engine.close()
 
 
 # Listeners.

@@ -1,0 +1,1 @@
+"""Stories that run on the real server over loopback, with real clients."""
