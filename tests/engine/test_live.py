@@ -115,7 +115,7 @@ async def test_no_refusal_quotes_a_secret(real: Rig) -> None:
 # Listeners.
 
 
-async def test_a_listener_that_raises_disturbs_nobody(real: Rig, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_listener_that_raises_disturbs_nobody(real: Rig) -> None:
     engine = real.open()
 
     def clumsy(event: TransportEvent) -> None:

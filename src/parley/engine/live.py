@@ -131,7 +131,8 @@ class LiveEngine:
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(EngineClosed("the engine is closed"))
-        await asyncio.to_thread(self._native.close, timeout_s)
+        if not await asyncio.to_thread(self._native.close, timeout_s):
+            log.error("the engine did not end in time", timeout_s=timeout_s)
 
     # For the objects below.
 
