@@ -70,7 +70,10 @@ async def serving(
     chosen = LiveKitSettings.model_validate({"keys": {"APIkey": SECRET}} | dict(settings or {}))
     core = Core(engine, clock=clock, random=Random(5), limits=limits)
     livekit = build(core, chosen, product="parley test", random=Random(7))
-    listening = socket.create_server(("127.0.0.1", 0))
+    # asyncio turns Nagle's delays off only for sockets that say they are TCP; uvloop, which servers run on, for all.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
     config = uvicorn.Config(
         Starlette(routes=livekit.routes),
         log_config=None,
@@ -78,17 +81,21 @@ async def serving(
         lifespan="off",
         ws_per_message_deflate=False,
     )
+    config.load()
     listener = uvicorn.Server(config)
+    listener.lifespan = config.lifespan_class(config)
     sweeping = asyncio.create_task(core.run())
-    running = asyncio.create_task(listener.serve(sockets=[listening]))
+    # Its parts are called one by one: the loop around them looks for signals every 100 ms, in each of these tests.
+    await listener.startup(sockets=[listening])
     try:
-        await settled(lambda: listener.started)
         yield Server(core, livekit, engine, clock, listening.getsockname()[1])
     finally:
         core.stop()
         await livekit.drain(WAIT_S)
-        listener.should_exit = True
-        await running
+        for accepting in listener.servers:
+            accepting.close()
+        for connection in list(listener.server_state.connections):
+            connection.shutdown()
         sweeping.cancel()
 
 
