@@ -22,7 +22,7 @@ from websockets.exceptions import InvalidStatus
 
 from parley import __version__
 from parley.core.core import Core
-from parley.server import Server, Started, StartError, configure
+from parley.server import Server, Started, StartError, _reachable, configure
 from tests.fakes import FakeEngine
 
 pytestmark = pytest.mark.anyio
@@ -117,6 +117,19 @@ async def test_the_server_closes_its_engine_and_its_port_when_it_stops():
         socket.create_connection(("127.0.0.1", port), timeout=1)
 
 
+@pytest.mark.parametrize(
+    ("url", "announce", "shown"),
+    [
+        ("http://127.0.0.1:7880", ("203.0.113.7",), "http://127.0.0.1:7880"),
+        ("https://0.0.0.0:7880", ("203.0.113.7:9000",), "https://203.0.113.7:7880"),
+        ("http://0.0.0.0:7880", (), "http://localhost:7880"),
+        ("http://[::]:7880", ("2001:db8::7",), "http://localhost:7880"),
+    ],
+)
+def test_the_banner_shows_an_address_that_can_be_opened(url, announce, shown):
+    assert _reachable(url, announce) == shown
+
+
 async def test_several_addresses_answer_alike():
     both = configure(environ={}, flags={"http": {"bind": ["127.0.0.1:0", "127.0.0.2:0"]}}, dev=True)
     server = Server(both, open_engine=lambda _: FakeEngine())
@@ -131,6 +144,14 @@ async def test_several_addresses_answer_alike():
         await asyncio.wait_for(running, 10)
 
     assert statuses == [200, 200]
+
+
+async def test_a_certificate_that_cannot_be_read_is_named(tmp_path):
+    missing = tmp_path / "none.pem"
+    server = Server(settings(tls_cert=missing, tls_key=missing), open_engine=lambda _: FakeEngine())
+
+    with pytest.raises(StartError, match=rf"cannot use {missing} with {missing}: No such file or directory"):
+        await server.run()
 
 
 async def test_a_part_that_fails_takes_the_server_down(monkeypatch):

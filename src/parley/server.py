@@ -235,7 +235,7 @@ class Server:
             metrics = Metrics(counters=engine.counters, census=lambda: dataclasses.asdict(core.rooms.count()))
             dialects = self._dialects(core)
             app = self._application(core, engine, dialects, metrics)
-            self._listener = _Listener(_uvicorn_config(app, http), on_started=lambda: started(Started(urls)))
+            self._listener = _Listener(_listening(app, http), on_started=lambda: started(Started(urls)))
             # A task that fails takes the server down: calls without their deadlines and metrics would be worse.
             async with asyncio.TaskGroup() as tasks:
                 beside = [
@@ -357,8 +357,9 @@ def _scrape(metrics: Metrics) -> Callable[[Request], Any]:
 # ---- the listener
 
 
-def _uvicorn_config(app: Starlette, http: Http) -> uvicorn.Config:
-    return uvicorn.Config(
+def _listening(app: Starlette, http: Http) -> uvicorn.Config:
+    """How uvicorn serves the application. Raises StartError when the certificate or its key cannot be used."""
+    config = uvicorn.Config(
         app,
         log_config=None,  # its own logs every query string, tokens included
         access_log=False,
@@ -370,6 +371,11 @@ def _uvicorn_config(app: Starlette, http: Http) -> uvicorn.Config:
         lifespan="off",
         timeout_graceful_shutdown=1,
     )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise StartError(f"cannot use {http.tls_cert} with {http.tls_key}: {error.strerror or error}") from None
+    return config
 
 
 class _Listener(uvicorn.Server):
@@ -445,10 +451,9 @@ async def _run(configuration: Configuration, *, dev: bool) -> None:
 
     try:
         await server.run(tell)
-    except* Exception as group:
-        for error in group.exceptions:
-            if isinstance(error, StartError):
-                raise error from None
+    except StartError:
+        raise
+    except Exception:
         logger.exception("the server failed")
         raise SystemExit(1) from None
 
@@ -458,9 +463,19 @@ def _give_up(why: str) -> None:
     os._exit(1)
 
 
+def _reachable(url: str, announce: tuple[str, ...]) -> str:
+    """The URL to open, where the server listens on every address: with the announced one if there is one."""
+    scheme, _, address = url.partition("://")
+    host, port = split_address(address)
+    if host not in ("0.0.0.0", "::"):
+        return url
+    outer = announce[0].partition(":")[0] if announce and announce[0].count(":") < 2 else "localhost"
+    return f"{scheme}://{outer}:{port}"
+
+
 def _banner(configuration: Configuration, started: Started, *, dev: bool) -> str:
     """What a person wants to know when the server is up. The token in it is for a development server only."""
-    url = started.urls[0]
+    url = _reachable(started.urls[0], configuration.media.announce)
     lines = [f"Parley {__version__}", ""]
     if dev:
         key, secret = next(iter(_keys(configuration).items()))
