@@ -321,7 +321,9 @@ impl Media {
             return;
         };
         self.producers[source].consumers.push(key);
-        if kind == MediaKind::Video && self.consumers[key].is_wanting() {
+        let held = &self.consumers[key];
+        let is_heard = held.is_wanting() && self.transports[held.transport].is_ready();
+        if kind == MediaKind::Video && is_heard {
             self.ask_keyframe(source, FORWARDED_LAYER, moment, out);
         }
     }

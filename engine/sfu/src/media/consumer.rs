@@ -208,7 +208,8 @@ impl Consumer {
         out: &mut impl Outbox,
         counters: &mut MediaCounters,
     ) -> Offered {
-        if !self.is_wanting() {
+        // What begins before the peer can hear it would begin without its keyframe.
+        if !self.is_wanting() || (self.is_waiting && !transport.is_ready()) {
             return Offered::NotSent;
         }
         let is_known = self
@@ -347,8 +348,8 @@ impl Consumer {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one packet and where it goes")]
     /// Sends a packet of the source again, as it was sent under the number `lost.out`.
+    #[expect(clippy::too_many_arguments, reason = "one packet and where it goes")]
     pub fn retransmit(
         &mut self,
         lost: Lost,

@@ -483,7 +483,8 @@ impl Media {
     pub(super) fn has_waiting(&self, producer: usize) -> bool {
         self.producers[producer].consumers.iter().any(|consumer| {
             let consumer = &self.consumers[*consumer];
-            consumer.is_waiting && consumer.is_wanting()
+            let is_ready = self.transports[consumer.transport].is_ready();
+            consumer.is_waiting && consumer.is_wanting() && is_ready
         })
     }
 

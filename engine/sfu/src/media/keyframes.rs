@@ -47,6 +47,12 @@ impl Keyframes {
         }
     }
 
+    /// Somebody needs a keyframe, to be asked for by the timer. Says when that may be.
+    pub fn hold(&mut self, now: Instant) -> Instant {
+        self.is_held = true;
+        self.next().map_or(now, |next| next.max(now))
+    }
+
     /// The gap has passed. has_waiting: somebody still cannot begin without a keyframe.
     /// True: ask now.
     pub fn on_timer(&mut self, now: Instant, has_waiting: bool) -> bool {

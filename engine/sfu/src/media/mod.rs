@@ -37,12 +37,12 @@ pub use api::{
 pub use counters::MediaCounters;
 
 use crate::rtp::is_rtcp;
-use crate::spec::{ConsumerId, GroupId, ProducerId, TransportId};
+use crate::spec::{ConsumerId, GroupId, MediaKind, ProducerId, TransportId};
 use crate::srtp::{Opener, Sealer, SrtpKeys};
 use consumer::Consumer;
-use producer::Producer;
+use producer::{FORWARDED_LAYER, Producer};
 use random::Random;
-use timers::Timers;
+use timers::{Timer, Timers};
 use transport::Transport;
 
 /// The time of one call, as both forms that are needed.
@@ -77,6 +77,8 @@ pub struct Media {
     config: MediaConfig,
     random: Random,
     epoch: Option<Instant>,
+    /// The time of the last call that had one.
+    last: Option<Instant>,
     transports: Slab<Transport>,
     producers: Slab<Producer>,
     consumers: Slab<Consumer>,
@@ -97,6 +99,7 @@ impl Media {
             config: config.clone(),
             random: Random::new(seed),
             epoch: None,
+            last: None,
             transports: Slab::new(),
             producers: Slab::new(),
             consumers: Slab::new(),
@@ -144,6 +147,7 @@ impl Media {
         };
         let hasher = self.random.hasher();
         let held = &mut self.transports[key];
+        let was_ready = held.is_ready();
         held.opener = Opener::new(keys.profile, &keys.remote, hasher.clone());
         held.sealer = Sealer::new(keys.profile, &keys.local, hasher);
         if let Some(sealer) = &mut held.sealer {
@@ -156,12 +160,43 @@ impl Media {
                     .for_each(|ssrc| sealer.expect(*ssrc));
             }
         }
+        if !was_ready {
+            self.want_keyframes(key);
+        }
     }
 
     /// Where the transport's datagrams go from now on.
     pub fn set_route(&mut self, transport: TransportId, to: SocketAddr) {
-        if let Some(&key) = self.transport_keys.get(&transport) {
-            self.transports[key].route = Some(to);
+        let Some(&key) = self.transport_keys.get(&transport) else {
+            return;
+        };
+        let held = &mut self.transports[key];
+        let was_ready = held.is_ready();
+        held.route = Some(to);
+        if !was_ready {
+            self.want_keyframes(key);
+        }
+    }
+
+    /// A transport may have become able to send: its consumers that wait for a keyframe have it asked
+    /// for by the timer, merged and throttled as every such request.
+    fn want_keyframes(&mut self, key: usize) {
+        let (transport, Some(now)) = (&self.transports[key], self.last) else {
+            return;
+        };
+        if !transport.is_ready() {
+            return;
+        }
+        for (_, consumer) in &transport.consumers {
+            let consumer = &self.consumers[*consumer];
+            let source = consumer.source.filter(|_| !consumer.is_paused);
+            let Some(source) = source.filter(|_| consumer.kind == MediaKind::Video) else {
+                continue;
+            };
+            let layer = &mut self.producers[source].layers[usize::from(FORWARDED_LAYER)];
+            let at = layer.keyframes.hold(now);
+            let timer = Timer::Keyframe(source, FORWARDED_LAYER);
+            self.timers.at(&mut layer.keyframe_due, at, timer);
         }
     }
 
@@ -246,6 +281,7 @@ impl Media {
 
     fn moment(&mut self, now: Instant) -> Moment {
         let epoch = *self.epoch.get_or_insert(now);
+        self.last = Some(now);
         Moment {
             now,
             since: now.saturating_duration_since(epoch),

@@ -95,6 +95,11 @@ impl Transport {
         }
     }
 
+    /// Whether anything can be sent: ICE has found a way and DTLS has agreed on keys.
+    pub fn is_ready(&self) -> bool {
+        self.route.is_some() && self.sealer.is_some()
+    }
+
     pub fn producer(&self, mid: &str) -> Option<usize> {
         self.producers
             .iter()

@@ -364,6 +364,28 @@ fn a_closed_transport_takes_its_producers_away() {
 }
 
 #[test]
+fn a_subscriber_begins_once_it_can_be_reached() {
+    let mut rig = Rig::new(1);
+    rig.receive(0, 1, recv_video("0", 10, 11));
+    rig.rtp(0, video(10, 1, KEY));
+    rig.add_peer(SrtpProfile::AeadAes128Gcm, false);
+    rig.send(1, 2, send_video("v", 20, 21), Some(1));
+    rig.rtp(0, video(10, 2, KEY));
+    rig.advance(ms(2000));
+    assert_eq!(rig.plis(0), 0);
+
+    rig.connect(1, SrtpProfile::AeadAes128Gcm);
+    rig.advance(ms(1));
+    assert_eq!(rig.plis(0), 1);
+    rig.rtp(0, video(10, 3, DELTA));
+    rig.rtp(0, video(10, 4, KEY));
+
+    let got = rig.take_rtp(1);
+    assert_eq!((got.len(), &got[0].payload[..]), (1, KEY));
+    assert_eq!(rig.media.counters().drop_unsent, 0);
+}
+
+#[test]
 fn nothing_is_opened_or_sent_without_keys() {
     let mut rig = audio_call();
     let bare = TransportId(999);

@@ -252,33 +252,42 @@ impl Rig {
             peers: vec![],
             sent: Sent::default(),
         };
-        for n in 0..peers {
-            let key = |side: u8| {
-                let key = vec![side + 2 * n as u8; profile.key_len()];
-                MasterKey::new(&key, &vec![side; profile.salt_len()]).unwrap()
-            };
-            let transport = TransportId(100 + n as u64);
-            let address = SocketAddr::from(([127, 0, 0, 1], 9000 + n as u16));
-            let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
-            rig.media.open(transport, GroupId(1));
-            rig.media.set_route(transport, address);
-            let keys = SrtpKeys {
-                profile,
-                local: key(0),
-                remote: key(1),
-            };
-            rig.media.set_keys(transport, &keys);
-            rig.peers.push(Peer {
-                transport,
-                address,
-                sealer: Sealer::new(profile, &key(1), hasher.clone()).unwrap(),
-                opener: Opener::new(profile, &key(0), hasher).unwrap(),
-                rtp: vec![],
-                reports: vec![],
-                datagrams: vec![],
-            });
+        for _ in 0..peers {
+            rig.add_peer(profile, true);
         }
         rig
+    }
+
+    /// One more transport; its number is the next.
+    pub fn add_peer(&mut self, profile: SrtpProfile, is_connected: bool) {
+        let n = self.peers.len();
+        let transport = TransportId(100 + n as u64);
+        let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
+        self.media.open(transport, GroupId(1));
+        self.peers.push(Peer {
+            transport,
+            address: SocketAddr::from(([127, 0, 0, 1], 9000 + n as u16)),
+            sealer: Sealer::new(profile, &key(profile, n, 1), hasher.clone()).unwrap(),
+            opener: Opener::new(profile, &key(profile, n, 0), hasher).unwrap(),
+            rtp: vec![],
+            reports: vec![],
+            datagrams: vec![],
+        });
+        if is_connected {
+            self.connect(n, profile);
+        }
+    }
+
+    /// ICE and DTLS of a peer are done.
+    pub fn connect(&mut self, n: usize, profile: SrtpProfile) {
+        let (transport, address) = (self.peers[n].transport, self.peers[n].address);
+        self.media.set_route(transport, address);
+        let keys = SrtpKeys {
+            profile,
+            local: key(profile, n, 0),
+            remote: key(profile, n, 1),
+        };
+        self.media.set_keys(transport, &keys);
     }
 
     pub fn apply(&mut self, peer: usize, change: MediaChange) {
@@ -476,6 +485,12 @@ impl Rig {
             .filter(|r| matches!(r, Report::Pli(_)))
             .count()
     }
+}
+
+/// Side 0 is ours.
+fn key(profile: SrtpProfile, peer: usize, side: u8) -> MasterKey {
+    let key = vec![side + 2 * peer as u8; profile.key_len()];
+    MasterKey::new(&key, &vec![side; profile.salt_len()]).unwrap()
 }
 
 pub fn reports(compound: &[u8]) -> Vec<Report> {
