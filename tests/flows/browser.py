@@ -47,6 +47,18 @@ class Client:
         return await self.page.evaluate("([method, args]) => driver[method](...args)", [method, list(arguments)])
 
     async def until(self, expression: str, *, within_s: float) -> Any:
-        """Wait in the page until the expression is true; returns its value."""
-        handle = await self.page.wait_for_function(expression, timeout=within_s * 1000, polling=50)
-        return await handle.json_value()
+        """Wait in the page until the expression, a promise or not, has a true value; returns it."""
+        # Not wait_for_function: it takes a promise for a true value without awaiting it.
+        script = """async ([expression, withinMs]) => {
+            const holds = eval(`async () => (${expression})`);
+            const deadline = performance.now() + withinMs;
+            while (performance.now() < deadline) {
+                const value = await holds();
+                if (value) return value;
+                await new Promise((done) => setTimeout(done, 50));
+            }
+            return null;
+        }"""
+        value = await self.page.evaluate(script, [expression, within_s * 1000])
+        assert value is not None, f"not within {within_s} s: {expression}"
+        return value
