@@ -96,6 +96,8 @@ async def serving(
             accepting.close()
         for connection in list(listener.server_state.connections):
             connection.shutdown()
+        with contextlib.suppress(TimeoutError):  # A client that does not read does not hang up either.
+            await settled(lambda: not listener.server_state.connections)
         sweeping.cancel()
 
 
