@@ -42,7 +42,6 @@ class Reason(StrEnum):
     SECTION_NOT_FOUND = "section_not_found"
 
     # Its state forbids it.
-    ROOM_CLOSED = "room_closed"
     ALREADY_BOUND = "already_bound"
     KIND_MISMATCH = "kind_mismatch"
     PEER_CLOSED = "peer_closed"

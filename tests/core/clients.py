@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
 
 from parley.core.model import Subscription, Track
@@ -50,19 +51,23 @@ def take(tracks: Mapping[str, TrackId]) -> Choose:
 class Client:
     """One peer connection of a client."""
 
-    def __init__(self, seed: int = 1, codecs: tuple[CodecPref, ...] | None = None) -> None:
-        transport = TransportParams(
+    def __init__(self, seed: int = 1) -> None:
+        self._transport = TransportParams(
             ufrag=f"c{seed:03}",
             pwd=f"client{seed:020}",
             fingerprint="sha-256 " + ":".join(["CD"] * 32),
             candidates=(),
             lite=False,
         )
-        caps = Caps() if codecs is None else Caps(codecs=codecs)
-        self.negotiator = Negotiator(caps, transport, random=Random(seed))
+        self.negotiator = Negotiator(Caps(), self._transport, random=Random(seed))
         self.mids: dict[str, Mid] = {}
         """By the name each track was sent under."""
         self.received: Delta | None = None
+
+    def restart_ice(self) -> None:
+        """Use fresh credentials from the next offer on."""
+        self._transport = replace(self._transport, ufrag=self._transport.ufrag + "r")
+        self.negotiator.restart_ice(self._transport)
 
     # On a peer where the client offers.
 

@@ -571,6 +571,29 @@ async def test_restarting_ice_is_an_offer_with_fresh_credentials(core: Core, arr
     assert before not in offer.sdp
 
 
+async def test_a_client_that_restarts_ice_is_answered_with_fresh_credentials(core: Core, arrive: Arrive) -> None:
+    ada = arrive("ada")
+    await ada.publish(mic=OPUS)
+    producer = ada.up.producers[ada.sends.mids["mic"]]
+    before = ada.up.params.ufrag
+    ada.sends.restart_ice()
+
+    answer = await core.peers.take_offer(ada.publisher.id, ada.sends.offer(), take(ada.tracks))
+
+    assert ada.up.params.ufrag != before
+    assert ada.up.params.ufrag in answer.sdp
+    assert list(ada.up.producers.values()) == [producer], "media goes on"
+
+
+async def test_offers_that_overlap_are_answered_one_after_the_other(core: Core, arrive: Arrive) -> None:
+    ada, bob = arrive("ada"), arrive("bob")
+
+    await asyncio.gather(ada.publish(mic=OPUS), bob.publish(mic=OPUS))
+    results = await asyncio.gather(*(core.peers.make_offer(bob.subscriber.id) for _ in range(3)))
+
+    assert [offer is not None for offer in results] == [True, False, False]
+
+
 # Candidates.
 
 
