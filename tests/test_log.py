@@ -57,6 +57,14 @@ def test_uvicorn_does_not_tell_of_every_socket(lines):
     assert lines.getvalue() == ""
 
 
+def test_a_refused_socket_is_not_called_a_mistake_of_ours(lines):
+    logging.getLogger("uvicorn.error").error("ASGI callable returned without completing handshake.")
+    assert lines.getvalue() == ""
+
+    logging.getLogger("uvicorn.error").error("ASGI callable should return None, but returned '7'.")
+    assert "returned '7'" in lines.getvalue()
+
+
 @pytest.mark.parametrize(
     "spoken",
     [f"/rtc?access_token={TOKEN}&x=1", f"Authorization: Bearer {TOKEN}", f"it said {TOKEN}", f"?join_request={TOKEN}"],

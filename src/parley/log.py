@@ -67,6 +67,15 @@ def setup(*, format: str, level: str, stream: TextIO | None = None) -> None:
         logger.handlers[:] = []
         logger.propagate = True
         logger.setLevel(max(logging.WARNING, root.level))
+        logger.filters[:] = [_is_true]
+
+
+def _is_true(record: logging.LogRecord) -> bool:
+    """False for what uvicorn says, as an error, of every WebSocket that was refused with a status and a body.
+
+    A handler that leaves a handshake unanswered is not hidden by this: its client sees a status of 500.
+    """
+    return record.getMessage() != "ASGI callable returned without completing handshake."
 
 
 def _renderers(format: str, stream: TextIO) -> list[structlog.typing.Processor]:
