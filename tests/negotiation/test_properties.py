@@ -411,6 +411,6 @@ class AgainstEachOther(RuleBasedStateMachine):
 
 
 TestAgainstAnyPeer = AgainstAnyPeer.TestCase
-TestAgainstAnyPeer.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestAgainstAnyPeer.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
 TestAgainstEachOther = AgainstEachOther.TestCase
-TestAgainstEachOther.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+TestAgainstEachOther.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)

@@ -47,7 +47,7 @@ def _save_session(folder: str, client: str, session: str, texts: list[str]) -> N
 async def from_livekit() -> None:
     """Join, publish and subscribe with the package from PyPI."""
     async with signalling.server() as where:
-        await signalling.join_with_python(where.url)
+        await signalling.join_with_python(where)
         _save_signalled("livekit", f"livekit {version('livekit')} (PyPI)", where)
 
 
@@ -59,7 +59,7 @@ async def from_livekit_client() -> None:
     package = script.parents[1] / "package.json"
     client = f"livekit-client {signalling.npm_version(package)} in {browsers.version('chromium')}"
     async with signalling.server() as where:
-        await asyncio.to_thread(signalling.join_with_browser, where.url, script)
+        await signalling.join_with_browser(where, script)
         _save_signalled("livekit-client", client, where)
 
 
