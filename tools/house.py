@@ -98,8 +98,8 @@ def pin(asked: argparse.Namespace, rest: list[str]) -> int:
 def check(asked: argparse.Namespace, rest: list[str]) -> int:
     build(asked, rest)
     packages("dev", "test")
-    stages = [*_lint(), *_rust_lint(), Stage("unit tests", [BIN / "pytest", "-q", "-m", _QUICK, "--timeout", "30"])]
-    return run_all(stages)
+    quick = [BIN / "pytest", "-q", "--timeout", "30", "--ignore", "tests/flows", "-m", _QUICK]
+    return run_all([*_lint(), *_rust_lint(), Stage("unit tests", quick)])
 
 
 def test(asked: argparse.Namespace, rest: list[str]) -> int:
