@@ -337,6 +337,7 @@ impl Engine {
             transport,
             options.is_reliable(),
             self.config.channel_limit_bytes,
+            Arc::default(),
         ));
         self.port.send(Command::OpenChannel {
             transport,

@@ -300,7 +300,13 @@ mod tests {
     #[test]
     fn listening_late_stopping_and_dropping_lose_no_kept_message() {
         let port = Arc::new(Port::new(16, 1024).unwrap());
-        let shared = Arc::new(ChannelShared::new(ChannelId(1), TransportId(1), false, 50));
+        let shared = Arc::new(ChannelShared::new(
+            ChannelId(1),
+            TransportId(1),
+            false,
+            5 * 74,
+            Arc::default(),
+        ));
         let channel = Channel {
             shared: shared.clone(),
             port: port.clone(),

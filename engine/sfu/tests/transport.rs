@@ -317,7 +317,7 @@ fn messages_wait_for_a_listener_and_a_reliable_channel_loses_none() {
 #[test]
 fn an_unreliable_channel_keeps_the_newest_when_nobody_listens() {
     let mut stage = Stage::with(parley_sfu::config::EngineConfig {
-        channel_limit_bytes: 5_000,
+        channel_limit_bytes: 5 * 1064,
         ..config()
     });
     let (_, peer) = stage.connect();

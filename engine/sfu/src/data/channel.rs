@@ -6,6 +6,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -16,15 +18,16 @@ use crate::data::Channel;
 use crate::event::{ChannelEnd, Event};
 use crate::port::Port;
 use crate::spec::TransportId;
+use crate::transport::budget::Budget;
 use crate::transport::dcep;
 use crate::transport::sctp::{Happened, Message, Ppid, Sctp};
 
 /// Channels one transport may have; an OPEN beyond it is answered by resetting its stream.
 const MAX_CHANNELS: usize = 1024;
-/// Messages kept for a stream that has no channel yet: unordered data may overtake its OPEN.
+/// Messages kept for streams that have no channel yet: unordered data may overtake its OPEN.
 const MAX_EARLY: usize = 64;
-/// Streams that may keep such messages at one time.
-const MAX_EARLY_STREAMS: usize = 16;
+/// Limits' worth of unread messages that the channels a peer has opened may hold together.
+const HELD_LIMITS: usize = 4;
 
 /// What the channels need to know of the world around them.
 pub(crate) struct Context<'a> {
@@ -34,6 +37,9 @@ pub(crate) struct Context<'a> {
     pub limit: usize,
     /// Bytes of one stream that SCTP may hold.
     pub in_flight: usize,
+    pub now: Instant,
+    /// What the peer may make the engine tell.
+    pub budget: &'a mut Budget,
     /// Incremented for every message that could not be kept or was not understood.
     pub dropped: &'a mut u64,
 }
@@ -66,7 +72,10 @@ pub(crate) struct Channels {
     entries: FxHashMap<ChannelId, Entry>,
     // Peers choose stream numbers; this table has the default, seeded hasher.
     by_stream: HashMap<u16, ChannelId>,
-    early: HashMap<u16, Vec<Message>>,
+    early: VecDeque<(u16, Message)>,
+    early_bytes: usize,
+    /// What the inboxes hold of all channels that the peer has opened.
+    held: Arc<AtomicUsize>,
     /// Streams that were reset and not yet released by both sides.
     resetting: HashSet<u16>,
 }
@@ -188,7 +197,7 @@ impl Channels {
                 }
             }
             Happened::Reset(stream) => {
-                self.early.remove(&stream);
+                self.take_early(stream);
                 self.resetting.insert(stream);
                 match self.by_stream.get(&stream).copied() {
                     // What the peer sent before it closed has been read: `Finished` waits for that.
@@ -209,6 +218,7 @@ impl Channels {
             self.end(None, id, ChannelEnd::Transport, cx);
         }
         self.early.clear();
+        self.early_bytes = 0;
         self.resetting.clear();
     }
 
@@ -330,7 +340,7 @@ impl Channels {
                 .get(&stream)
                 .and_then(|id| self.entries.get_mut(id));
             if let Some(entry) = entry {
-                entry.stalled = entry.shared.reliable && !may_read(&entry.shared, cx.port);
+                entry.stalled = entry.shared.reliable && !may_read(&entry.shared, cx);
                 if entry.stalled {
                     return;
                 }
@@ -348,7 +358,7 @@ impl Channels {
     fn on_dcep(&mut self, sctp: &mut Sctp, stream: u16, bytes: &[u8], cx: &mut Context<'_>) {
         match (dcep::parse(bytes), self.by_stream.get(&stream).copied()) {
             (Some(dcep::Message::Open(options)), None) => {
-                if self.entries.len() >= MAX_CHANNELS {
+                if self.entries.len() >= MAX_CHANNELS || !cx.budget.take(cx.now) {
                     *cx.dropped += 1;
                     self.resetting.insert(stream);
                     sctp.reset(stream);
@@ -386,6 +396,7 @@ impl Channels {
             cx.transport,
             options.is_reliable(),
             cx.limit,
+            self.held.clone(),
         ));
         shared.set_max_message(sctp.max_send() as usize);
         sctp.write(stream, Ppid::Dcep, &Bytes::copy_from_slice(&dcep::ack()));
@@ -417,26 +428,31 @@ impl Channels {
             }
             Some(_) => {}
             None => {
-                let streams = self.early.len();
-                let known = self.early.contains_key(&stream);
-                if !known && streams >= MAX_EARLY_STREAMS {
+                let bytes = self.early_bytes + message.data.len();
+                if self.early.len() >= MAX_EARLY || bytes > cx.limit {
                     *cx.dropped += 1;
                     return;
                 }
-                let held = self.early.entry(stream).or_default();
-                if held.len() >= MAX_EARLY {
-                    *cx.dropped += 1;
-                    return;
-                }
-                held.push(message);
+                self.early_bytes = bytes;
+                self.early.push_back((stream, message));
             }
         }
     }
 
     fn read_early(&mut self, stream: u16, cx: &mut Context<'_>) {
-        for message in self.early.remove(&stream).unwrap_or_default() {
+        for message in self.take_early(stream) {
             self.on_message(stream, message, cx);
         }
+    }
+
+    fn take_early(&mut self, stream: u16) -> Vec<Message> {
+        let (taken, kept) = std::mem::take(&mut self.early)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|(early, _)| *early == stream);
+        self.early = kept;
+        let taken: Vec<Message> = taken.into_iter().map(|(_, message)| message).collect();
+        self.early_bytes -= taken.iter().map(|m| m.data.len()).sum::<usize>();
+        taken
     }
 
     fn end(
@@ -491,13 +507,13 @@ impl Context<'_> {
     }
 }
 
-/// Both the inbox and the mailbox have room for another message of a reliable channel.
-fn may_read(shared: &ChannelShared, port: &Port) -> bool {
-    shared.may_read() && port.mailbox.takes_messages()
+/// The inbox, all inboxes together, and the mailbox have room for another message.
+fn may_read(shared: &ChannelShared, cx: &Context<'_>) -> bool {
+    shared.may_read(HELD_LIMITS * cx.limit) && cx.port.mailbox.takes_messages()
 }
 
 fn deliver(shared: &Arc<ChannelShared>, message: Message, cx: &mut Context<'_>) {
-    if !shared.reliable && !cx.port.mailbox.takes_messages() {
+    if !shared.reliable && !may_take(shared, cx) {
         *cx.dropped += 1;
         return;
     }
@@ -506,4 +522,9 @@ fn deliver(shared: &Arc<ChannelShared>, message: Message, cx: &mut Context<'_>) 
     if delivery == Delivery::Token {
         cx.port.mailbox.post_message(shared.clone());
     }
+}
+
+/// As [`may_read`], for a channel that drops its own oldest when its inbox is full.
+fn may_take(shared: &ChannelShared, cx: &Context<'_>) -> bool {
+    shared.held() < HELD_LIMITS * cx.limit && cx.port.mailbox.takes_messages()
 }

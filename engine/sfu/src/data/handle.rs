@@ -30,8 +30,13 @@ pub(crate) struct ChannelShared {
     max_message: AtomicUsize,
     /// The shard stopped reading this channel and waits for the inbox to be drained.
     stalled: AtomicBool,
+    /// What the inboxes of all channels hold that this transport's peer has opened.
+    held: Arc<AtomicUsize>,
     inbox: Mutex<Inbox>,
 }
+
+/// What keeping a message costs beside its bytes, so that a flood of tiny ones has a bound as well.
+const MESSAGE_COST: usize = 64;
 
 /// Messages that have arrived. While listening, the mailbox holds exactly one token per message.
 struct Inbox {
@@ -50,8 +55,16 @@ pub(crate) enum Delivery {
 }
 
 impl ChannelShared {
-    pub fn new(id: ChannelId, transport: TransportId, reliable: bool, limit: usize) -> Self {
+    /// `held`: shared by the channels whose inboxes are to be bounded together.
+    pub fn new(
+        id: ChannelId,
+        transport: TransportId,
+        reliable: bool,
+        limit: usize,
+        held: Arc<AtomicUsize>,
+    ) -> Self {
         ChannelShared {
+            held,
             id,
             transport,
             reliable,
@@ -111,10 +124,17 @@ impl ChannelShared {
         self.max_message.store(bytes, Ordering::Relaxed);
     }
 
-    /// Whether a reliable channel may read on. Marks it stalled when not.
-    pub fn may_read(&self) -> bool {
+    /// What the channels that are bounded together hold.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether a reliable channel may read on, given what all together may hold. Marks it stalled
+    /// when not.
+    pub fn may_read(&self, all: usize) -> bool {
         let inbox = self.lock();
-        let room = inbox.bytes < self.limit();
+        // With nothing of its own held, nothing of its own would wake it again.
+        let room = inbox.bytes < self.limit() && (self.held() < all || inbox.bytes == 0);
         self.stalled.store(!room, Ordering::Relaxed);
         room
     }
@@ -125,14 +145,16 @@ impl ChannelShared {
     /// Returns what happened and how many messages were dropped.
     pub fn deliver(&self, data: Bytes, text: bool) -> (Delivery, usize) {
         let mut inbox = self.lock();
+        let cost = data.len() + MESSAGE_COST;
         let mut dropped = 0;
         if !self.reliable {
-            while inbox.bytes + data.len() > self.limit() && inbox.pop().is_some() {
+            while inbox.bytes + cost > self.limit() && self.pop(&mut inbox).is_some() {
                 dropped += 1;
             }
         }
         let listening = inbox.listening;
-        inbox.bytes += data.len();
+        inbox.bytes += cost;
+        self.held.fetch_add(cost, Ordering::Relaxed);
         inbox.messages.push_back((data, text));
         if listening && dropped == 0 {
             (Delivery::Token, 0)
@@ -146,11 +168,23 @@ impl ChannelShared {
     pub fn collect(&self) -> (Option<(Bytes, bool)>, bool) {
         let mut inbox = self.lock();
         // Tokens from before the caller stopped listening are void; listening again makes new ones.
-        let message = if inbox.listening { inbox.pop() } else { None };
+        let message = if inbox.listening {
+            self.pop(&mut inbox)
+        } else {
+            None
+        };
         let resume = inbox.bytes <= self.limit() / 2
             && self.stalled.load(Ordering::Relaxed)
             && self.stalled.swap(false, Ordering::Relaxed);
         (message, resume)
+    }
+
+    fn pop(&self, inbox: &mut Inbox) -> Option<(Bytes, bool)> {
+        let message = inbox.messages.pop_front()?;
+        let cost = message.0.len() + MESSAGE_COST;
+        inbox.bytes -= cost;
+        self.held.fetch_sub(cost, Ordering::Relaxed);
+        Some(message)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inbox> {
@@ -159,11 +193,10 @@ impl ChannelShared {
     }
 }
 
-impl Inbox {
-    fn pop(&mut self) -> Option<(Bytes, bool)> {
-        let message = self.messages.pop_front()?;
-        self.bytes -= message.0.len();
-        Some(message)
+impl Drop for ChannelShared {
+    fn drop(&mut self) {
+        let left = self.lock().bytes;
+        self.held.fetch_sub(left, Ordering::Relaxed);
     }
 }
 
@@ -248,8 +281,8 @@ impl Channel {
         }
     }
 
-    /// How much may wait in each direction, in bytes, and what happens when it is exceeded on
-    /// sending. Initially the configuration's limit, with `Close` for a reliable channel and
+    /// How much may wait in each direction, in bytes (an arrived message counts 64 more), and what
+    /// happens when it is exceeded on sending. Initially the configuration's limit, with `Close` for a reliable channel and
     /// `DropOld` for any other.
     pub fn set_limit(&self, bytes: usize, on_full: OnFull) {
         self.shared.limit.store(bytes.max(1), Ordering::Relaxed);

@@ -646,3 +646,92 @@ impl Shard {
         (&mut self.peers, world)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::event::TransportState;
+    use crate::spec::GroupId;
+
+    fn shard() -> (Shard, Arc<Port>) {
+        let socket = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let port = Arc::new(Port::new(16, 64).unwrap());
+        let certificate = Certificate::generate(1200).unwrap();
+        let config = EngineConfig::default();
+        let shard = Shard::new(config, socket, certificate, port.clone(), Arc::default()).unwrap();
+        (shard, port)
+    }
+
+    fn create(shard: &mut Shard, id: u64, now: Instant) {
+        shard
+            .port
+            .transports
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        shard
+            .port
+            .pending
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        shard.do_command(
+            Command::Create {
+                transport: TransportId(id),
+                group: GroupId(1),
+                ufrag: format!("0{id}"),
+                pwd: "password".into(),
+            },
+            now,
+        );
+    }
+
+    #[test]
+    fn a_panic_in_one_transport_ends_that_one_and_no_other() {
+        let (mut shard, port) = shard();
+        let now = Instant::now();
+        create(&mut shard, 1, now);
+        create(&mut shard, 2, now);
+
+        shard.with_transport(TransportId(1), now, |_, _| panic!("on purpose"));
+
+        assert!(!shard.by_id.contains_key(&TransportId(1)));
+        assert!(shard.demux.ufrag("01").is_none());
+        assert!(shard.demux.ufrag("02").is_some());
+        assert!(shard.with_transport(TransportId(2), now, |_, _| Ok(())));
+        assert_eq!(shard.counts.panics, 1);
+        let mut events = Vec::new();
+        port.mailbox.drain(64, &mut events);
+        assert!(matches!(
+            events.as_slice(),
+            [
+                Event::InternalError {
+                    transport: Some(TransportId(1)),
+                    ..
+                },
+                Event::TransportState {
+                    transport: TransportId(1),
+                    state: TransportState::Closed,
+                    reason: Some(Reason::Internal),
+                },
+            ]
+        ));
+    }
+
+    #[test]
+    fn a_slot_that_is_used_again_is_not_reached_by_what_belonged_to_its_predecessor() {
+        let (mut shard, _port) = shard();
+        let now = Instant::now();
+        let sender = SocketAddr::from(([192, 0, 2, 1], 9));
+        create(&mut shard, 1, now);
+        let key = shard.by_id[&TransportId(1)];
+        shard.demux.add_sender(sender, key);
+        shard.timers.add(now, key, TransportId(1));
+
+        shard.close(key, Reason::Local, now);
+        create(&mut shard, 2, now);
+        shard.do_timers(now);
+
+        assert_eq!(shard.by_id[&TransportId(2)], key);
+        assert!(shard.peers[key].senders().is_empty());
+        assert_eq!(shard.peers[key].scheduled, None);
+    }
+}

@@ -3,6 +3,7 @@
 //! A [`Peer`] owns the four of them and its clock of silence. It touches no socket: datagrams and
 //! time come in from the shard, datagrams go out into its arena, facts into its mailbox.
 
+pub(crate) mod budget;
 pub(crate) mod dcep;
 pub(crate) mod dtls;
 pub(crate) mod ice;
@@ -27,6 +28,7 @@ use crate::port::Port;
 use crate::shard::counts::Counts;
 use crate::spec::{DataSpec, GroupId, TransportId};
 use crate::srtp::SrtpKeys;
+use budget::Budget;
 use dtls::{Broken, Certificate, Dtls, Fingerprint, Heard};
 use ice::{Accepted, Check, Ice};
 use liveness::{Liveness, Pulse};
@@ -78,6 +80,7 @@ pub(crate) struct Peer {
     /// By when it must have connected, from the peer's description on.
     connect_by: Option<Instant>,
     counted_pending: bool,
+    budget: Budget,
     srtp_profile: Option<&'static str>,
     packets_in: u64,
     bytes_in: u64,
@@ -109,6 +112,7 @@ impl Peer {
             remote_ufrag: None,
             connect_by: None,
             counted_pending: true,
+            budget: Budget::new(world.now),
             srtp_profile: None,
             packets_in: 0,
             bytes_in: 0,
@@ -165,14 +169,17 @@ impl Peer {
         self.heard(world);
         if accepted.selected {
             world.media.set_route(self.id, from);
-            self.post(
-                world,
-                Event::IceSelected {
-                    transport: self.id,
-                    remote: from,
-                    protocol: "udp",
-                },
-            );
+            // A destination that moves without end is followed, and no longer told.
+            if self.budget.take(world.now) {
+                self.post(
+                    world,
+                    Event::IceSelected {
+                        transport: self.id,
+                        remote: from,
+                        protocol: "udp",
+                    },
+                );
+            }
         }
         self.settle(world);
         Some(accepted)
@@ -473,6 +480,8 @@ impl Peer {
             port: world.port,
             limit: world.config.channel_limit_bytes,
             in_flight: (world.config.sctp_window_bytes as usize / 4).max(65_536),
+            now: world.now,
+            budget: &mut self.budget,
             dropped: &mut world.counts.drop_message,
         };
         act(&mut self.channels, self.sctp.as_mut(), &mut cx);
