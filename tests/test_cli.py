@@ -131,7 +131,7 @@ TOKEN = ("token", "--room", "r", "--identity", "i")
         (("serve", "--dev", "--bind", "7880"), "parley: http.bind.0: '7880' is not host:port"),
         (
             ("serve", "--dev", "--bind", "0.0.0.0:0"),
-            "parley: --dev uses published keys, so it listens on loopback only",
+            "parley: --dev uses published or short keys, so it listens on",
         ),
         (("serve", "--dev", "--log-format", "xml"), "parley: log.format: input should be 'text' or 'json'"),
         (("serve", "--dev", "--tls-cert", "cert.pem"), "parley: http: tls_cert and tls_key go together"),
@@ -155,6 +155,16 @@ def test_a_weak_secret_is_refused_and_not_repeated(tmp_path):
     assert said.returncode == 2
     assert "the secret of API key 'APIweak' is so short that it could be guessed" in said.stderr
     assert "hunter2" not in said.stderr
+
+
+def test_a_short_key_of_ones_own_stays_on_loopback_too(tmp_path):
+    file = tmp_path / "parley.toml"
+    file.write_text('[livekit.keys]\ndevkey = "secret"')
+
+    said = parley("serve", "--dev", "--config", str(file), "--bind", "0.0.0.0:0")
+
+    assert said.returncode == 2
+    assert "0.0.0.0:0 is not loopback" in said.stderr
 
 
 def test_a_port_that_is_taken_ends_with_status_1():

@@ -94,18 +94,22 @@ def configure(
     model = configuration_model()
     base: Mapping[str, object] = _LOOPBACK if dev and not dev_public else {}
     configuration = load(model, file=file, environ=environ, flags=flags, base=base)
-    if _keys(configuration):
+    if not _keys(configuration):
         if not dev:
-            _refuse_weak(configuration)
-        return configuration
-    if not dev:
+            raise ConfigError(
+                "no API key is configured, so nobody could join; `parley keys` prints one for the configuration file, "
+                "and --dev starts without"
+            )
+        configuration = load(model, file=file, environ=environ, flags=flags, base=merge(base, _PUBLISHED))
+    weak = _weak(configuration)
+    if weak and not dev:
         raise ConfigError(
-            "no API key is configured, so nobody could join; `parley keys` prints one for the configuration file, "
-            "and --dev starts without"
+            f"the secret of API key {', '.join(map(repr, weak))} is so short that it could be guessed: "
+            "at least 32 bytes are needed (`parley keys` prints a strong pair)"
         )
-    if not dev_public:
+    if weak and not dev_public:
         _refuse_public(configuration)
-    return load(model, file=file, environ=environ, flags=flags, base=merge(base, _PUBLISHED))
+    return configuration
 
 
 def signing_pair(*, dev: bool, key: str, secret: str, file: Path | None, environ: Mapping[str, str]) -> tuple[str, str]:
@@ -153,13 +157,9 @@ def _name(path: str) -> str:
     return path.rpartition(".")[2]
 
 
-def _refuse_weak(configuration: Configuration) -> None:
-    weak = [name for path in DIALECTS for name in getattr(configuration, _name(path)).weak_keys()]
-    if weak:
-        raise ConfigError(
-            f"the secret of API key {', '.join(map(repr, weak))} is so short that it could be guessed: "
-            "at least 32 bytes are needed (`parley keys` prints a strong pair)"
-        )
+def _weak(configuration: Configuration) -> list[str]:
+    """The API keys that could be guessed, the published one among them."""
+    return [name for path in DIALECTS for name in getattr(configuration, _name(path)).weak_keys()]
 
 
 def _refuse_public(configuration: Configuration) -> None:
@@ -167,7 +167,7 @@ def _refuse_public(configuration: Configuration) -> None:
         host, _ = split_address(address)
         if not _is_loopback(host):
             raise ConfigError(
-                f"--dev uses published keys, so it listens on loopback only, and {address} is not loopback; "
+                f"--dev uses published or short keys, so it listens on loopback only, and {address} is not loopback; "
                 "use keys of your own (parley keys), or add --dev-public if anyone on that network may join"
             )
 
@@ -225,6 +225,9 @@ class Server:
         sockets = _listen(http.bind)
         try:
             engine = self._open_engine(_engine_config(self._configuration.media))
+        except StartError:
+            _close(sockets)
+            raise
         except (EngineError, OSError) as error:
             _close(sockets)
             raise StartError(f"the media engine cannot start: {error}") from error
