@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from random import Random
 
 import aioice.ice
+import aiortc.rtcdtlstransport
 import pytest
 from aiortc import AudioStreamTrack, MediaStreamTrack, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 from av import AudioFrame, VideoFrame
@@ -80,7 +81,19 @@ class Described:
         )
 
 
-async def test_aiortc_publishes_and_views_audio_and_video(engine: LiveEngine) -> None:
+@pytest.fixture(params=["SRTP_AEAD_AES_256_GCM", "SRTP_AEAD_AES_128_GCM", "SRTP_AES128_CM_SHA1_80"])
+def profile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The only SRTP profile that aiortc offers."""
+    offered = [
+        profile
+        for profile in aiortc.rtcdtlstransport.SRTP_PROFILES
+        if profile.openssl_profile.decode() == request.param
+    ]
+    monkeypatch.setattr(aiortc.rtcdtlstransport, "SRTP_PROFILES", offered)
+    return str(request.param)
+
+
+async def test_aiortc_publishes_and_views_audio_and_video(engine: LiveEngine, profile: str) -> None:
     publisher, viewer = Described(engine), Described(engine)
     publisher.connection.addTrack(AudioStreamTrack())
     publisher.connection.addTrack(VideoStreamTrack())
@@ -97,6 +110,8 @@ async def test_aiortc_publishes_and_views_audio_and_video(engine: LiveEngine) ->
     assert all(isinstance(frame, AudioFrame) and frame.sample_rate == 48_000 for frame in sounds)
     assert all(isinstance(frame, VideoFrame) and (frame.width, frame.height) == (640, 480) for frame in pictures)
     assert {event.codec for event in publisher.ear.of(FirstPacket)} == {"opus", "VP8"}
+    stats = [await side.transport.stats() for side in (publisher, viewer)]
+    assert [one.srtp_profile for one in stats] == [profile, profile]
     await publisher.connection.close()
     await viewer.connection.close()
 
