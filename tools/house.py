@@ -137,7 +137,7 @@ def _everything() -> list["Stage"]:
     return [
         Stage("build", lambda: build(argparse.Namespace(), [])),
         Stage("test packages", lambda: packages("dev", "test")),
-        Stage("browser", browser),
+        Stage("browsers", browsers),
         *_lint(),
         *_rust_lint(),
         Stage("cargo test", ["cargo", "test", "--workspace", "--locked", "--quiet"]),
@@ -246,14 +246,15 @@ def node() -> Path | str:
     return ours
 
 
-def browser() -> bool:
-    """Debian's Chromium, which the tests drive."""
-    if shutil.which("chromium"):
+def browsers() -> bool:
+    """Debian's Chromium and Firefox, which the tests drive."""
+    missing = [name for name in ("chromium", "firefox-esr") if not shutil.which(name)]
+    if not missing:
         return False
-    install = ["apt-get", "install", "-y", "--no-install-recommends", "chromium"]
+    install = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise Failed(f"The tests drive Chromium, which is missing. Install it with:\n  sudo {' '.join(install)}")
-    say("installing Chromium")
+        raise Failed(f"The tests drive browsers that are missing. Install them with:\n  sudo {' '.join(install)}")
+    say(f"installing {' and '.join(missing)}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     run(["apt-get", "update", "-qq"], extra=quiet)
     run([*install, "-qq"], extra=quiet, quietly=True)
