@@ -53,6 +53,13 @@ globalThis.driver = (() => {
     return null;
   }
 
+  // The MIME type of what arrives on one remote track.
+  async function codec(identity, source) {
+    const report = await state.tracks[`${identity}/${source}`].receiver.getStats();
+    const { codecId } = await inbound(identity, source);
+    return report.get(codecId).mimeType;
+  }
+
   async function outbound() {
     const found = [];
     for (const pub of state.room.localParticipant.trackPublications.values()) {
@@ -75,6 +82,7 @@ globalThis.driver = (() => {
     state,
     join,
     inbound,
+    codec,
     outbound,
     sendNumbered,
     camera: async (on, options, publish) => { await state.room.localParticipant.setCameraEnabled(on, options, publish); },

@@ -94,3 +94,20 @@ async def test_the_second_tab_of_one_identity_takes_the_seat(server: Server, roo
         reason = await first.until("driver.events().find(e => e.name === 'disconnected')?.reason", within_s=5)
         assert reason == duplicate_identity
         assert await second.call("connectionState") == "connected"
+
+
+@pytest.mark.parametrize("codec", ["h264", "vp9", "av1"])
+async def test_each_codec_is_forwarded_and_shown(server: Server, room_name: str, codec: str) -> None:
+    async with chromium() as browser:
+        ada = await Client.open(browser, server.http)
+        bob = await Client.open(browser, server.http)
+        await bob.call("join", server.ws, token("bob", room_name))
+        await ada.call("join", server.ws, token("ada", room_name))
+        await ada.call(
+            "camera", True, {"resolution": {"width": 640, "height": 360}}, {"videoCodec": codec, "simulcast": False}
+        )
+
+        shown = await bob.until("driver.inbound('ada', 'camera').then(s => s?.framesDecoded > 10 && s)", within_s=20)
+
+        assert await bob.call("codec", "ada", "camera") == f"video/{codec.upper()}"
+        assert (shown["frameWidth"], shown["frameHeight"]) == (640, 360)
