@@ -48,11 +48,13 @@ async def test_data_flows_both_ways_between_browser_and_package(server: Server, 
         await until(lambda: "cyd" in ada.others(), within_s=5, what="cyd at ada")
 
         await cyd.call("sendNumbered", 1000, 1024, True)
-        await cyd.call("sendNumbered", 10, 100, False)
         for number in range(1_000):
             await ada.room.local_participant.publish_data(number.to_bytes(4, "big") + bytes(1020), reliable=True)
 
-        await until(lambda: len(ada.data) >= 1_010, within_s=30, what="cyd's messages at ada")
+        await until(lambda: len(ada.data) >= 1_000, within_s=30, what="cyd's messages at ada")
+        # Behind a megabyte of reliable messages a client may drop lossy ones; alone some arrive.
+        await cyd.call("sendNumbered", 10, 100, False)
+        await until(lambda: any(len(p.data) == 100 for p in ada.data), within_s=10, what="a lossy message at ada")
         reliable = [int.from_bytes(p.data[:4], "big") for p in ada.data if len(p.data) == 1024]
         assert reliable == list(range(1_000))
         await cyd.until("driver.received().reliable.length >= 1000", within_s=30)
