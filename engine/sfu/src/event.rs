@@ -141,6 +141,7 @@ pub struct TransportStats {
     /// Datagrams and bytes of UDP payload, all protocols.
     pub packets_in: u64,
     pub bytes_in: u64,
+    /// Those of ICE, DTLS and SCTP; what media sends is counted by consumer.
     pub packets_out: u64,
     pub bytes_out: u64,
     /// SCTP's smoothed round trip, once there is one.

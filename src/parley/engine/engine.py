@@ -104,7 +104,7 @@ class ConsumerStats:
 
 @dataclass(frozen=True, slots=True)
 class TransportStats:
-    """A transport at one moment. Packets and bytes are UDP payloads of every protocol."""
+    """A transport at one moment. Packets and bytes in are UDP payloads of every protocol."""
 
     phase: TransportPhase
     remote: str | None = None
@@ -114,6 +114,7 @@ class TransportStats:
     packets_in: int = 0
     bytes_in: int = 0
     packets_out: int = 0
+    """Of ICE, DTLS and SCTP; what media sends is counted by consumer."""
     bytes_out: int = 0
     sctp_rtt_ms: float | None = None
     channels: int = 0
