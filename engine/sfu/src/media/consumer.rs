@@ -455,7 +455,6 @@ impl Consumer {
         let (Some(to), Some(sealer)) = (transport.route, &mut transport.sealer) else {
             return None;
         };
-        let send_time = moment.abs_send_time();
         let transport_seq = transport.transport_seq.to_be_bytes();
         let level = incoming.extensions.audio_level.map(|level| [level]);
         let ids = &self.extensions;
@@ -463,7 +462,7 @@ impl Consumer {
         if !self.is_known {
             list.add(ids.mid, Some(self.mid.as_str().as_bytes()));
         }
-        list.add(ids.abs_send_time, Some(&send_time));
+        list.add(ids.abs_send_time, Some(&moment.abs_send_time));
         if self.is_transport_seq_wanted && ids.transport_cc.is_some() {
             list.add(ids.transport_cc, Some(&transport_seq));
             transport.transport_seq = transport.transport_seq.wrapping_add(1);

@@ -51,6 +51,8 @@ struct Moment {
     now: Instant,
     /// Since the first call.
     since: Duration,
+    /// 24 bits of seconds as 6.18 fixed point: what every packet sent now says in abs-send-time.
+    abs_send_time: [u8; 3],
 }
 
 impl Moment {
@@ -63,13 +65,12 @@ impl Moment {
     fn ticks(self) -> i64 {
         (self.since.as_micros() / 250) as i64
     }
+}
 
-    /// 24 bits of seconds as 6.18 fixed point (abs-send-time).
-    fn abs_send_time(self) -> [u8; 3] {
-        let fixed = (self.since.as_nanos() << 18) / 1_000_000_000;
-        let [.., a, b, c] = (fixed as u32).to_be_bytes();
-        [a, b, c]
-    }
+fn abs_send_time(since: Duration) -> [u8; 3] {
+    let fraction = (u64::from(since.subsec_nanos()) << 18) / 1_000_000_000;
+    let [.., a, b, c] = ((since.as_secs() << 18) + fraction).to_be_bytes();
+    [a, b, c]
 }
 
 /// The media of one shard.
@@ -282,9 +283,11 @@ impl Media {
     fn moment(&mut self, now: Instant) -> Moment {
         let epoch = *self.epoch.get_or_insert(now);
         self.last = Some(now);
+        let since = now.saturating_duration_since(epoch);
         Moment {
             now,
-            since: now.saturating_duration_since(epoch),
+            since,
+            abs_send_time: abs_send_time(since),
         }
     }
 }

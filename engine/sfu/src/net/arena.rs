@@ -101,23 +101,15 @@ impl Arena {
     }
 
     fn send_from(&self, first: usize) -> std::io::Result<usize> {
-        const EMPTY: &[u8] = &[];
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut batch = [Outgoing {
-            to: nowhere,
-            bytes: EMPTY,
-        }; BATCH];
-        let mut count = 0;
-        for (out, waiting) in batch.iter_mut().zip(self.waiting.iter().skip(first)) {
-            let slot = self.slots.get(waiting.slot);
-            *out = Outgoing {
-                to: waiting.to,
-                bytes: slot.and_then(|s| s.get(..waiting.len)).unwrap_or(EMPTY),
-            };
-            count += 1;
-        }
-        let batch = batch.get(..count).unwrap_or(&[]);
-        sys::send_batch(self.socket.fd(), self.socket.is_v6(), batch)
+        let datagrams = self.waiting.iter().skip(first).map(|waiting| Outgoing {
+            to: waiting.to,
+            bytes: self
+                .slots
+                .get(waiting.slot)
+                .and_then(|slot| slot.get(..waiting.len))
+                .unwrap_or_default(),
+        });
+        sys::send_batch(self.socket.fd(), self.socket.is_v6(), datagrams)
     }
 }
 

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::mem;
+use std::mem::{self, MaybeUninit};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
@@ -145,6 +145,8 @@ pub(crate) struct Received {
 pub(crate) struct RecvBatch {
     slots: Box<[[u8; SLOT]; BATCH]>,
     names: Box<[libc::sockaddr_storage; BATCH]>,
+    iovecs: Box<[libc::iovec; BATCH]>,
+    headers: Box<[libc::mmsghdr; BATCH]>,
     received: Vec<Received>,
 }
 
@@ -154,6 +156,10 @@ impl RecvBatch {
             slots: Box::new([[0; SLOT]; BATCH]),
             // SAFETY: an all-zero sockaddr_storage is a valid value (family AF_UNSPEC).
             names: Box::new(unsafe { mem::zeroed() }),
+            // SAFETY: all-zero iovec and mmsghdr are valid values; every pointer is set before a call.
+            iovecs: Box::new(unsafe { mem::zeroed() }),
+            // SAFETY: as above.
+            headers: Box::new(unsafe { mem::zeroed() }),
             received: Vec::with_capacity(BATCH),
         }
     }
@@ -161,29 +167,27 @@ impl RecvBatch {
     /// Takes up to sixty-four datagrams that wait. Returns how many; fewer than `BATCH`: no more wait.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.received.clear();
-        // SAFETY: all-zero iovec and mmsghdr are valid values; every pointer is set below.
-        let mut iovecs: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
-        // SAFETY: as above.
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-        for (((header, iovec), slot), name) in headers
+        for (((header, iovec), slot), name) in self
+            .headers
             .iter_mut()
-            .zip(&mut iovecs)
+            .zip(self.iovecs.iter_mut())
             .zip(self.slots.iter_mut())
             .zip(self.names.iter_mut())
         {
             iovec.iov_base = slot.as_mut_ptr().cast();
             iovec.iov_len = SLOT;
-            header.msg_hdr.msg_name = ptr::from_mut(name).cast();
-            header.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as u32;
-            header.msg_hdr.msg_iov = iovec;
-            header.msg_hdr.msg_iovlen = 1;
+            let header = &mut header.msg_hdr;
+            header.msg_name = ptr::from_mut(name).cast();
+            header.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as u32;
+            header.msg_iov = iovec;
+            header.msg_iovlen = 1;
         }
         // SAFETY: each header points at one slot of SLOT bytes and one name, all of which outlive
         // the call and are not aliased while it runs.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
-                headers.as_mut_ptr(),
+                self.headers.as_mut_ptr(),
                 BATCH as u32,
                 libc::MSG_DONTWAIT as _,
                 ptr::null_mut(),
@@ -196,7 +200,12 @@ impl RecvBatch {
                 _ => Err(error),
             };
         }
-        for (header, name) in headers.iter().zip(self.names.iter()).take(count as usize) {
+        for (header, name) in self
+            .headers
+            .iter()
+            .zip(self.names.iter())
+            .take(count as usize)
+        {
             self.received.push(Received {
                 // An address of another family cannot come from this socket; port 0 has no owner.
                 from: read_name(name)
@@ -228,38 +237,42 @@ pub(crate) struct Outgoing<'a> {
 ///
 /// Returns how many the kernel took. 0 with no error: the socket is full. An error concerns the first
 /// datagram alone; the rest may be tried again without it.
-pub(crate) fn send_batch(
+pub(crate) fn send_batch<'a>(
     socket: BorrowedFd<'_>,
     v6: bool,
-    datagrams: &[Outgoing<'_>],
+    datagrams: impl Iterator<Item = Outgoing<'a>>,
 ) -> io::Result<usize> {
-    let datagrams = datagrams.get(..BATCH).unwrap_or(datagrams);
-    // SAFETY: all-zero values of these plain C structures are valid; those used are filled below.
-    let mut names: [libc::sockaddr_storage; BATCH] = unsafe { mem::zeroed() };
-    // SAFETY: as above.
-    let mut iovecs: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
-    // SAFETY: as above.
-    let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
+    // Not zeroed: of 13 KB a single datagram needs two hundred bytes.
+    let mut names = [const { MaybeUninit::<Name>::uninit() }; BATCH];
+    let mut iovecs = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH];
+    let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH];
+    let mut filled = 0;
     for (((header, iovec), name), datagram) in headers
         .iter_mut()
         .zip(&mut iovecs)
         .zip(&mut names)
         .zip(datagrams)
     {
+        let (name, len) = name.write(Name::default()).fill(datagram.to, v6);
         // The kernel does not write through a send iovec; the cast only satisfies its type.
-        iovec.iov_base = datagram.bytes.as_ptr().cast_mut().cast();
-        iovec.iov_len = datagram.bytes.len();
-        header.msg_hdr.msg_namelen = write_name(name, datagram.to, v6);
-        header.msg_hdr.msg_name = ptr::from_mut(name).cast();
+        let iovec = iovec.write(libc::iovec {
+            iov_base: datagram.bytes.as_ptr().cast_mut().cast(),
+            iov_len: datagram.bytes.len(),
+        });
+        // SAFETY: an all-zero mmsghdr is a valid value.
+        let header = header.write(unsafe { mem::zeroed() });
+        header.msg_hdr.msg_name = name;
+        header.msg_hdr.msg_namelen = len;
         header.msg_hdr.msg_iov = iovec;
         header.msg_hdr.msg_iovlen = 1;
+        filled += 1;
     }
-    // SAFETY: the first `datagrams.len()` headers point at live names and bytes.
+    // SAFETY: the first `filled` headers have been written and point at live names and bytes.
     let count = unsafe {
         libc::sendmmsg(
             socket.as_raw_fd(),
-            headers.as_mut_ptr(),
-            datagrams.len() as u32,
+            headers.as_mut_ptr().cast(),
+            filled,
             libc::MSG_DONTWAIT as _,
         )
     };
@@ -380,33 +393,55 @@ fn read_name(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     }
 }
 
-/// Writes an address the way the socket wants it and returns its length.
-fn write_name(name: &mut libc::sockaddr_storage, to: SocketAddr, v6: bool) -> u32 {
-    let to = match to {
-        SocketAddr::V4(v4) if v6 => {
-            SocketAddr::V6(SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0))
-        }
-        other => other,
-    };
-    // SAFETY: sockaddr_storage is large and aligned enough for either; it was zeroed before.
-    unsafe {
-        match to {
+/// Room for an address of either family; a third of a `sockaddr_storage`.
+#[repr(C)]
+union Name {
+    v4: libc::sockaddr_in,
+    v6: libc::sockaddr_in6,
+}
+
+impl Default for Name {
+    fn default() -> Name {
+        // SAFETY: an all-zero sockaddr_in6, the larger of the two, is a valid value of either.
+        unsafe { mem::zeroed() }
+    }
+}
+
+impl Name {
+    /// Writes an address the way the socket wants it; returns where it stands and its length.
+    fn fill(&mut self, to: SocketAddr, v6: bool) -> (*mut libc::c_void, libc::socklen_t) {
+        let to = match to {
+            SocketAddr::V4(v4) if v6 => {
+                SocketAddr::V6(SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0))
+            }
+            other => other,
+        };
+        let len = match to {
             SocketAddr::V4(to) => {
-                let v4 = &mut *ptr::from_mut(name).cast::<libc::sockaddr_in>();
-                v4.sin_family = libc::AF_INET as _;
-                v4.sin_port = to.port().to_be();
-                v4.sin_addr.s_addr = u32::from(*to.ip()).to_be();
-                mem::size_of::<libc::sockaddr_in>() as u32
+                self.v4 = libc::sockaddr_in {
+                    sin_family: libc::AF_INET as _,
+                    sin_port: to.port().to_be(),
+                    sin_addr: libc::in_addr {
+                        s_addr: u32::from(*to.ip()).to_be(),
+                    },
+                    sin_zero: [0; 8],
+                };
+                mem::size_of::<libc::sockaddr_in>()
             }
             SocketAddr::V6(to) => {
-                let v6 = &mut *ptr::from_mut(name).cast::<libc::sockaddr_in6>();
-                v6.sin6_family = libc::AF_INET6 as _;
-                v6.sin6_port = to.port().to_be();
-                v6.sin6_addr.s6_addr = to.ip().octets();
-                v6.sin6_scope_id = to.scope_id();
-                mem::size_of::<libc::sockaddr_in6>() as u32
+                self.v6 = libc::sockaddr_in6 {
+                    sin6_family: libc::AF_INET6 as _,
+                    sin6_port: to.port().to_be(),
+                    sin6_flowinfo: 0,
+                    sin6_addr: libc::in6_addr {
+                        s6_addr: to.ip().octets(),
+                    },
+                    sin6_scope_id: to.scope_id(),
+                };
+                mem::size_of::<libc::sockaddr_in6>()
             }
-        }
+        };
+        (ptr::from_mut(self).cast(), len as libc::socklen_t)
     }
 }
 
@@ -445,7 +480,7 @@ mod tests {
             to: received.from,
             bytes: b"pong",
         };
-        let sent = send_batch(ours.fd(), true, &[pong]).unwrap();
+        let sent = send_batch(ours.fd(), true, [pong].into_iter()).unwrap();
 
         assert_eq!((ready[0].token, ready[0].readable), (7, true));
         assert_eq!(received.from, theirs.local_addr().unwrap());
