@@ -1,6 +1,8 @@
 //! An engine on loopback and `str0m` peers beside it, all driven from the test's thread.
 #![allow(dead_code)] // Each test binary uses its own part.
 
+pub mod media;
+
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -172,6 +174,8 @@ pub struct Stage {
     pub engine: Engine,
     pub events: VecDeque<Event>,
     pub peers: Vec<Peer>,
+    /// The transport of each peer that has joined.
+    pub transports: Vec<TransportId>,
 }
 
 impl Stage {
@@ -184,6 +188,7 @@ impl Stage {
             engine: Engine::start(config).unwrap(),
             events: VecDeque::new(),
             peers: Vec::new(),
+            transports: Vec::new(),
         }
     }
 
@@ -278,6 +283,7 @@ impl Stage {
         self.apply(transport.id, change);
         peer.start(&transport, data);
         self.peers.push(peer);
+        self.transports.push(transport.id);
         (transport, self.peers.len() - 1)
     }
 
