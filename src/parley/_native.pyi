@@ -56,7 +56,7 @@ class Engine:
         `("channel_low", channel)`, `("channel_closed", channel, reason)`,
         `("done", request, None | "gone" | "refused" | "internal", None | why)`,
         `("stats", request, {field of TransportStats: value})`, with producers and consumers as lists of dicts,
-        `("overflow", shard, lost)`, `("internal_error", shard, transport | None)`.
+        `("overflow", shard, lost)`, `("internal_error", shard, transport | None)`, `("ended", shard)`.
 
         A time is its age when it is drained: how many seconds ago it was.
         """

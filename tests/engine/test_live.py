@@ -12,8 +12,8 @@ from dataclasses import replace
 import pytest
 
 from parley.engine.engine import OnFull
-from parley.engine.errors import BadValue, EngineRefused
-from parley.engine.events import ChannelOpen, TransportEvent, TransportPhase
+from parley.engine.errors import BadValue, EngineClosed, EngineRefused
+from parley.engine.events import ChannelOpen, EngineEnded, EngineEvent, TransportEvent, TransportPhase
 from parley.engine.specs import ExtensionSpec, Mid
 from tests.engine.conftest import CONFIG, HAS_NATIVE, Rig
 from tests.engine.inbox import Inbox
@@ -43,6 +43,27 @@ async def real() -> AsyncIterator[Rig]:
     rig = Rig(is_real=True)
     yield rig
     await rig.close()
+
+
+# Health.
+
+
+async def test_an_engine_whose_thread_is_over_refuses_even_what_does_nothing(engine: LiveEngine) -> None:
+    assert engine.broadcast((), b"") == 0
+
+    engine._native.close(2.0)
+
+    with pytest.raises(EngineClosed, match="engine closed"):
+        engine.broadcast((), b"")
+
+
+async def test_an_engine_that_ends_says_so(engine: LiveEngine) -> None:
+    heard: list[EngineEvent] = []
+    engine.on_event(heard.append)
+
+    engine._handle(("ended", 0))
+
+    assert heard == [EngineEnded()]
 
 
 # Refusals.

@@ -61,6 +61,7 @@ pub fn tuple(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
             ("stats", request.0, transport_stats(py, &stats)?).into_pyobject(py)
         }
         Event::Overflow { shard, lost } => ("overflow", shard, lost).into_pyobject(py),
+        Event::Ended { shard } => ("ended", shard).into_pyobject(py),
         Event::InternalError { shard, transport } => {
             ("internal_error", shard, transport.map(|id| id.0)).into_pyobject(py)
         }

@@ -179,4 +179,6 @@ pub(crate) enum Command {
     CloseChannel {
         channel: Arc<ChannelShared>,
     },
+    #[cfg(feature = "planted")]
+    Plant(crate::planted::Place, u64),
 }

@@ -67,6 +67,15 @@ struct Running {
     thread: JoinHandle<()>,
 }
 
+/// Dropped when the shard's thread is over, however that came about.
+struct Ending(Arc<Port>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// Which object each mid of a transport is, per direction.
 #[derive(Default)]
 struct Mids {
@@ -100,6 +109,7 @@ impl Engine {
         let board = Arc::new(Board::default());
 
         let (say, ended) = mpsc::channel();
+        let ending = Ending(port.clone());
         let shard = Shard::new(
             config.clone(),
             socket,
@@ -111,6 +121,7 @@ impl Engine {
         let thread = std::thread::Builder::new()
             .name("parley-shard-0".to_owned())
             .spawn(move || {
+                let _ending = ending;
                 shard.run();
                 // Nobody may be listening any more.
                 let _ = say.send(());
@@ -208,11 +219,7 @@ impl Engine {
     ///
     /// Errors: `Busy`, `Closed`.
     pub fn apply(&self, transport: TransportId, change: Change) -> Result<Applied, Error> {
-        if !self.port.has_room(1) {
-            return Err(Error::Busy {
-                limit: self.config.command_queue,
-            });
-        }
+        self.port.check()?;
         let request = self.request();
         let port = &self.port;
         let mut applied = Applied {
@@ -353,8 +360,9 @@ impl Engine {
     /// Sends one message to many channels, copied once. Returns how many queued it: those that are
     /// full and refuse, or have ended, or whose peer takes no message so large, are passed over.
     ///
-    /// Errors: `Busy`, `Closed`.
+    /// Errors: `Busy`, `Closed`; for no channels too, so that this tells whether the engine works.
     pub fn broadcast(&self, channels: &[Channel], data: Bytes, text: bool) -> Result<usize, Error> {
+        self.port.check()?;
         let takers: Vec<Arc<ChannelShared>> = channels
             .iter()
             .filter(|channel| channel.accepts(data.len()).unwrap_or(false))
@@ -365,11 +373,6 @@ impl Engine {
         }
         let count = takers.len();
         let bytes = data.len();
-        if !self.port.has_room(1) {
-            return Err(Error::Busy {
-                limit: self.config.command_queue,
-            });
-        }
         for taker in &takers {
             taker.take_up(bytes);
         }
@@ -379,6 +382,13 @@ impl Engine {
             text,
         })?;
         Ok(count)
+    }
+
+    /// Has the next turn of the named object panic.
+    #[cfg(feature = "planted")]
+    pub fn plant(&self, place: crate::planted::Place, id: u64) {
+        // Refused by an engine that has ended already, as the test may have wanted.
+        let _ = self.port.send(Command::Plant(place, id));
     }
 
     /// Every counter of the engine by name, as of a moment ago.

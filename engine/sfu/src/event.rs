@@ -211,6 +211,8 @@ pub enum Event {
     },
     /// Events were lost because nobody drained them.
     Overflow { shard: usize, lost: u64 },
+    /// The shard can go on no longer: every transport closes, and nothing will be answered again.
+    Ended { shard: usize },
     /// A panic was contained; the transport is closed.
     InternalError {
         shard: usize,

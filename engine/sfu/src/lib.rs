@@ -18,6 +18,9 @@ pub mod event;
 pub mod fuzzing;
 pub mod media;
 mod net;
+#[cfg(feature = "planted")]
+#[doc(hidden)]
+pub mod planted;
 mod port;
 pub mod rtcp;
 pub mod rtp;
@@ -26,6 +29,15 @@ pub mod spec;
 pub mod srtp;
 mod transport;
 mod wire;
+
+/// Where tests may plant a panic; nothing in what is shipped.
+macro_rules! strike {
+    ($place:ident, $id:expr) => {
+        #[cfg(feature = "planted")]
+        crate::planted::strike(crate::planted::Place::$place, $id)
+    };
+}
+pub(crate) use strike;
 
 pub use data::Channel;
 pub use engine::{Engine, Transport};

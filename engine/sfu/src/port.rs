@@ -19,6 +19,8 @@ pub(crate) struct Port {
     /// A stalled channel was drained: the shard looks through its stalled channels.
     resume: AtomicBool,
     stop: AtomicBool,
+    /// The shard's thread is over, asked or not.
+    ended: AtomicBool,
     pub wake: EventFd,
     pub mailbox: Mailbox,
     /// Ids of every kind come from here, so no two objects of a process share one.
@@ -35,6 +37,7 @@ impl Port {
             parked: AtomicBool::new(false),
             resume: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             wake: EventFd::new()?,
             mailbox: Mailbox::new(events)?,
             next_id: AtomicU64::new(1),
@@ -52,10 +55,21 @@ impl Port {
         self.commands.capacity() - self.commands.len() >= commands
     }
 
-    pub fn send(&self, command: Command) -> Result<(), Error> {
-        if self.stop.load(Ordering::Relaxed) {
+    /// Refuses as `send` would now: `Closed` when nobody works here any more, `Busy` when it is full.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.stop.load(Ordering::Relaxed) || self.ended.load(Ordering::Relaxed) {
             return Err(Error::Closed);
         }
+        if !self.has_room(1) {
+            return Err(Error::Busy {
+                limit: self.commands.capacity(),
+            });
+        }
+        Ok(())
+    }
+
+    pub fn send(&self, command: Command) -> Result<(), Error> {
+        self.check()?;
         if self.commands.push(command).is_err() {
             return Err(Error::Busy {
                 limit: self.commands.capacity(),
@@ -75,6 +89,11 @@ impl Port {
     pub fn resume(&self) {
         self.resume.store(true, Ordering::SeqCst);
         self.rouse();
+    }
+
+    /// The shard's thread says that it is over.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
     }
 
     fn rouse(&self) {

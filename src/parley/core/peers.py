@@ -347,6 +347,8 @@ class Peers:
                 self._missed = True
             case engine_events.InternalError(reason=reason):
                 log.error("the media engine has caught a mistake of its own", why=reason)
+            case engine_events.EngineEnded():
+                pass  # Every transport says that it is closed; `/healthz` tells the rest.
 
     def _hear(self, id: PeerId, event: TransportEvent) -> None:
         peer = self._peers.get(id)

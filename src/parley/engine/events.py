@@ -193,6 +193,11 @@ class Overflow:
     lost: int
 
 
+@dataclass(frozen=True, slots=True)
+class EngineEnded:
+    """The engine could go on no longer: every transport is closed, and every call raises EngineClosed."""
+
+
 TransportEvent = (
     TransportState
     | IceSelected
@@ -212,5 +217,5 @@ TransportEvent = (
 )
 """What the listener of one transport hears."""
 
-EngineEvent = Overflow | InternalError
+EngineEvent = Overflow | InternalError | EngineEnded
 """What concerns no single transport."""

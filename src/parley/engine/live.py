@@ -36,6 +36,7 @@ from parley.engine.events import (
     ConsumerPaused,
     ConsumerResumed,
     DtlsConnected,
+    EngineEnded,
     EngineEvent,
     FirstForwarded,
     FirstPacket,
@@ -285,6 +286,10 @@ class LiveEngine:
         else:
             self._tell(event)
 
+    def _on_ended(self, shard: int) -> None:
+        log.error("the media engine has ended: no call goes on, and the server must be restarted", shard=shard)
+        self._tell(EngineEnded())
+
     def _tell(self, event: EngineEvent) -> None:
         if self._listener is not None:
             call(self._listener, event)
@@ -309,6 +314,7 @@ class LiveEngine:
         "stats": _on_stats,
         "overflow": _on_overflow,
         "internal_error": _on_internal_error,
+        "ended": _on_ended,
     }
 
 

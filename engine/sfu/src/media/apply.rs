@@ -13,6 +13,7 @@ use crate::spec::{
     CodecSpec, ConsumerId, ExtensionIds, Flow, MediaKind, Mid, ProducerId, RecvSpec, SendSpec,
     TransportId,
 };
+use crate::strike;
 
 /// Sections of one transport in each direction.
 const MAX_SECTIONS: usize = 1024;
@@ -82,6 +83,8 @@ impl Media {
         events: &mut Vec<MediaEvent>,
     ) {
         let moment = self.moment(now);
+        self.at_work = self.owner_of(&command);
+        strike!(MediaCommand, self.worked_for());
         match command {
             MediaCommand::ProducerPause(id) => self.pause_producer(id, events),
             MediaCommand::ProducerResume(id) => self.resume_producer(id, moment, out, events),
@@ -145,6 +148,28 @@ impl Media {
                 if let Some(&key) = self.consumer_keys.get(&id) {
                     self.end_consumer(key, out);
                 }
+            }
+        }
+    }
+
+    /// The transport of what a command names.
+    fn owner_of(&self, command: &MediaCommand) -> Option<usize> {
+        match command {
+            MediaCommand::ProducerPause(id)
+            | MediaCommand::ProducerResume(id)
+            | MediaCommand::ProducerKeyframe(id, _)
+            | MediaCommand::ProducerPolicy(id, _)
+            | MediaCommand::ProducerClose(id) => {
+                let key = self.producer_keys.get(id)?;
+                self.producers.get(*key).map(|producer| producer.transport)
+            }
+            MediaCommand::ConsumerSource(id, _)
+            | MediaCommand::ConsumerPause(id)
+            | MediaCommand::ConsumerResume(id)
+            | MediaCommand::ConsumerKeyframe(id)
+            | MediaCommand::ConsumerClose(id) => {
+                let key = self.consumer_keys.get(id)?;
+                self.consumers.get(*key).map(|consumer| consumer.transport)
             }
         }
     }
@@ -374,14 +399,21 @@ impl Media {
         self.remove_producer(key, events);
     }
 
+    /// Forgets a producer. Keys that mean nothing any more are passed over: a panic may have left some.
     pub(super) fn remove_producer(&mut self, key: usize, events: &mut Vec<MediaEvent>) {
-        let producer = self.producers.remove(key);
+        let Some(producer) = self.producers.try_remove(key) else {
+            return;
+        };
         self.producer_keys.remove(&producer.id);
-        self.transports[producer.transport]
-            .bindings
-            .retain(|_, binding| binding.producer() != key);
+        if let Some(transport) = self.transports.get_mut(producer.transport) {
+            transport
+                .bindings
+                .retain(|_, binding| binding.producer() != key);
+        }
         for consumer in producer.consumers {
-            let consumer = &mut self.consumers[consumer];
+            let Some(consumer) = self.consumers.get_mut(consumer) else {
+                continue;
+            };
             consumer.source = None;
             // Its key may come to mean another producer.
             consumer.forget_timeline();
@@ -409,16 +441,18 @@ impl Media {
         self.remove_consumer(key);
     }
 
+    /// Forgets a consumer, as [`remove_producer`](Self::remove_producer) does.
     pub(super) fn remove_consumer(&mut self, key: usize) {
-        let consumer = self.consumers.remove(key);
+        let Some(consumer) = self.consumers.try_remove(key) else {
+            return;
+        };
         self.consumer_keys.remove(&consumer.id);
-        self.transports[consumer.transport]
-            .senders
-            .retain(|_, sender| sender.consumer != key);
-        if let Some(source) = consumer.source {
-            self.producers[source]
-                .consumers
-                .retain(|other| *other != key);
+        if let Some(transport) = self.transports.get_mut(consumer.transport) {
+            transport.senders.retain(|_, sender| sender.consumer != key);
+        }
+        let source = consumer.source.and_then(|key| self.producers.get_mut(key));
+        if let Some(source) = source {
+            source.consumers.retain(|other| *other != key);
         }
     }
 }

@@ -211,12 +211,14 @@ impl Media {
         let at = layer.keyframes.next().unwrap_or(moment.now);
         let timer = Timer::Keyframe(producer, layer_index);
         self.timers.at(&mut layer.keyframe_due, at, timer);
+        let before = self.at_work.replace(held.transport);
         let transport = &mut self.transports[held.transport];
         let sender = transport.rtcp_ssrc;
         let mtu = self.config.mtu_bytes;
         transport.send_rtcp(mtu, out, &mut self.counters, |writer| {
             writer.pli(sender, media);
         });
+        self.at_work = before;
     }
 
     fn on_bye(&mut self, key: usize, ssrc: u32, now: Instant, events: &mut Vec<MediaEvent>) {

@@ -10,6 +10,7 @@ use super::{Media, Moment};
 use crate::rtcp::Arrivals;
 use crate::rtp::{Extensions, Header};
 use crate::srtp::OpenError;
+use crate::strike;
 use std::time::Duration;
 
 /// Between two transport-wide feedbacks, as libwebrtc sends them at high rates.
@@ -392,6 +393,9 @@ impl Media {
         for place in 0..producer.consumers.len() {
             let consumer_key = producer.consumers[place];
             let consumer = &mut self.consumers[consumer_key];
+            // A mistake in sending is the subscriber's end, and not the publisher's.
+            self.at_work = Some(consumer.transport);
+            strike!(Forward, consumer.id.0);
             let transport = &mut self.transports[consumer.transport];
             let offered = consumer.offer(
                 &incoming,
@@ -423,6 +427,7 @@ impl Media {
                 }
             }
         }
+        self.at_work = Some(producer.transport);
         if has_started && has_later {
             self.catch_up(producer_key, seq, moment, out);
         }
@@ -443,7 +448,9 @@ impl Media {
                 // Whoever began earlier has been sent these already.
                 let held = &self.consumers[consumer];
                 if held.began_with == seq && !held.is_waiting {
+                    let before = self.at_work.replace(held.transport);
                     self.resend(consumer, later, Resend::Late, moment, out);
+                    self.at_work = before;
                 }
             }
         }

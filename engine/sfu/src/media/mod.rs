@@ -90,6 +90,8 @@ pub struct Media {
     counters: MediaCounters,
     /// Sequence numbers on their way into or out of a NACK; kept for its memory.
     numbers: Vec<u16>,
+    /// The transport that was last worked for: a panic leaves its culprit here.
+    at_work: Option<usize>,
 }
 
 impl Media {
@@ -110,6 +112,7 @@ impl Media {
             timers: Timers::default(),
             counters: MediaCounters::default(),
             numbers: Vec::new(),
+            at_work: None,
         }
     }
 
@@ -118,7 +121,7 @@ impl Media {
         if self.transport_keys.contains_key(&transport) {
             return;
         }
-        let made = Transport::new(group, &mut self.random);
+        let made = Transport::new(transport, group, &mut self.random);
         let key = self.transports.insert(made);
         self.transport_keys.insert(transport, key);
     }
@@ -138,6 +141,46 @@ impl Media {
             self.remove_consumer(consumer);
         }
         self.transports.remove(key);
+    }
+
+    /// Something is about to be done that may panic.
+    pub fn begin(&mut self) {
+        self.at_work = None;
+    }
+
+    /// Whose turn it was when something panicked since `begin`, if it was anybody's.
+    pub fn culprit(&self) -> Option<TransportId> {
+        let transport = self.transports.get(self.at_work?);
+        transport.map(|transport| transport.id)
+    }
+
+    #[cfg(feature = "planted")]
+    fn worked_for(&self) -> u64 {
+        self.culprit().map_or(0, |id| id.0)
+    }
+
+    /// As [`close`](Self::close), for a transport that a panic may have left torn: what belongs to it
+    /// is looked for, and not taken from its own lists.
+    pub fn expel(&mut self, transport: TransportId, events: &mut Vec<MediaEvent>) {
+        let Some(key) = self.transport_keys.remove(&transport) else {
+            return;
+        };
+        let its = self.producers.iter().filter(|(_, p)| p.transport == key);
+        let producers: Vec<usize> = its.map(|(producer, _)| producer).collect();
+        let its = self.consumers.iter().filter(|(_, c)| c.transport == key);
+        let consumers: Vec<usize> = its.map(|(consumer, _)| consumer).collect();
+        for consumer in consumers {
+            self.remove_consumer(consumer);
+        }
+        for producer in producers {
+            self.remove_producer(producer, events);
+        }
+        // A key that is free now will come to mean something else.
+        for (_, producer) in &mut self.producers {
+            let consumers = &self.consumers;
+            producer.consumers.retain(|key| consumers.contains(*key));
+        }
+        self.transports.try_remove(key);
     }
 
     /// Installs what DTLS agreed on. Until then nothing is opened or sent. Keys of the wrong length
@@ -217,6 +260,7 @@ impl Media {
             self.counters.drop_no_keys += 1;
             return false;
         };
+        self.at_work = Some(key);
         if is_rtcp(datagram) {
             self.on_rtcp(key, moment, datagram, out, events)
         } else {

@@ -6,6 +6,7 @@ use super::api::{MediaEvent, Outbox};
 use super::producer::FORWARDED_LAYER;
 use super::timers::Timer;
 use super::{Media, Moment};
+use crate::strike;
 
 /// Between two receiver reports. libwebrtc's loss-based control works at this pace.
 pub(super) const RECEIVER_REPORTS: Duration = Duration::from_secs(1);
@@ -27,6 +28,8 @@ impl Media {
             if !self.is_current(at, timer) {
                 continue;
             }
+            self.at_work = self.owner(timer);
+            strike!(MediaTimer, self.worked_for());
             match timer {
                 Timer::Feedback(key) => self.send_feedback(key, out),
                 Timer::ReceiverReports(key) => {
@@ -51,6 +54,18 @@ impl Media {
                         self.send_keyframe_request(producer, layer, moment, out);
                     }
                 }
+            }
+        }
+    }
+
+    /// The transport a timer belongs to.
+    fn owner(&self, timer: Timer) -> Option<usize> {
+        match timer {
+            Timer::Feedback(key) | Timer::ReceiverReports(key) | Timer::SenderReports(key) => {
+                Some(key)
+            }
+            Timer::Nack(key, _) | Timer::Keyframe(key, _) => {
+                self.producers.get(key).map(|producer| producer.transport)
             }
         }
     }

@@ -12,7 +12,7 @@ use super::producer::Binding;
 use super::random::Random;
 use crate::rtcp::{Arrivals, Writer};
 use crate::rtp::ExtensionMap;
-use crate::spec::{GroupId, Mid};
+use crate::spec::{GroupId, Mid, TransportId};
 use crate::srtp::{Opener, Sealer};
 
 /// Packets of unknown SSRCs kept until a description or an extension tells whose they are.
@@ -35,6 +35,7 @@ pub(super) struct Held {
 }
 
 pub(super) struct Transport {
+    pub id: TransportId,
     #[expect(dead_code, reason = "speaker detection will group by it")]
     pub group: GroupId,
     pub opener: Option<Opener>,
@@ -66,9 +67,10 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub fn new(group: GroupId, random: &mut Random) -> Self {
+    pub fn new(id: TransportId, group: GroupId, random: &mut Random) -> Self {
         let hasher = random.hasher();
         Transport {
+            id,
             group,
             opener: None,
             sealer: None,

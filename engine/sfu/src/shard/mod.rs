@@ -33,6 +33,7 @@ use crate::net::sys::{BATCH, Epoll, Ready, Received, RecvBatch, receive_queue};
 use crate::net::udp::UdpSocket;
 use crate::port::Port;
 use crate::spec::TransportId;
+use crate::strike;
 use crate::transport::dtls::Certificate;
 use crate::transport::{Peer, World};
 
@@ -44,8 +45,8 @@ const BATCHES: usize = 16;
 const COMMANDS: usize = 512;
 /// How old the counters on the board may be.
 const BOARD_AGE: Duration = Duration::from_millis(100);
-/// Panics outside a transport's scope after which the shard gives up.
-const MAX_PANICS: u64 = 100;
+/// Panics that no transport could be ended for, after which the shard gives up.
+const MAX_LOOSE_PANICS: u64 = 100;
 
 pub(crate) struct Shard {
     config: EngineConfig,
@@ -63,6 +64,7 @@ pub(crate) struct Shard {
     media: Media,
     media_events: Vec<MediaEvent>,
     counts: Counts,
+    loose_panics: u64,
     board_at: Instant,
     board_stale: bool,
 }
@@ -105,6 +107,7 @@ impl Shard {
             watching_writable: false,
             media_events: Vec::new(),
             counts: Counts::default(),
+            loose_panics: 0,
             board_at: now,
             board_stale: false,
         };
@@ -113,10 +116,10 @@ impl Shard {
         Ok(shard)
     }
 
-    /// Works until it is told to stop; then closes every transport.
+    /// Works until it is told to stop, or can go on no longer and says so; then closes every transport.
     pub fn run(mut self) {
         let mut received = RecvBatch::new();
-        while !self.port.stopping() && self.counts.panics < MAX_PANICS {
+        while !self.port.stopping() && self.loose_panics < MAX_LOOSE_PANICS {
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn(&mut received)));
             match turn {
                 Ok(Ok(())) => {}
@@ -124,14 +127,11 @@ impl Shard {
                     tracing::error!(%error, "the shard cannot wait for its socket any more");
                     break;
                 }
-                Err(_) => {
-                    self.counts.panics += 1;
-                    self.port.mailbox.post(Event::InternalError {
-                        shard: 0,
-                        transport: None,
-                    });
-                }
+                Err(_) => self.contain(None, Instant::now()),
             }
+        }
+        if !self.port.stopping() {
+            self.port.mailbox.post(Event::Ended { shard: 0 });
         }
         let keys: Vec<usize> = self.peers.iter().map(|(key, _)| key).collect();
         for key in keys {
@@ -161,6 +161,7 @@ impl Shard {
             self.port.wake.reset();
         }
         self.do_commands(Instant::now());
+        strike!(Turn, 0);
         for ready in ready.iter().filter(|ready| ready.token == SOCKET) {
             if ready.writable {
                 self.arena.flush_or_drop();
@@ -268,6 +269,7 @@ impl Shard {
             },
             Some(Kind::Media) => match self.demux.sender(&datagram.from) {
                 Some(key) => self.with_peer(key, now, |peer, world| {
+                    strike!(Datagram, peer.id.0);
                     peer.count_in(bytes.len());
                     peer.on_media(bytes, world);
                     Ok(())
@@ -354,11 +356,16 @@ impl Shard {
                 continue;
             };
             peer.scheduled = None;
-            self.with_peer(key, now, |peer, world| peer.on_timer(world));
+            self.with_peer(key, now, |peer, world| {
+                strike!(Timer, peer.id.0);
+                peer.on_timer(world)
+            });
         }
-        if self.media.next_deadline().is_some_and(|at| at <= now) {
-            self.media
-                .on_timer(now, &mut self.arena, &mut self.media_events);
+        // Once, but for panics: each leaves what else is due.
+        while self.media.next_deadline().is_some_and(|at| at <= now) {
+            self.with_media(now, |media, arena, events| {
+                media.on_timer(now, arena, events)
+            });
             self.board_stale = true;
         }
     }
@@ -394,17 +401,13 @@ impl Shard {
                 ufrag,
                 pwd,
             } => {
-                let key = self.peers.vacant_key();
-                self.demux.add_ufrag(&ufrag, key);
                 let certificate = self.certificate.clone();
-                let peer = Peer::new(
-                    transport,
-                    group,
-                    ufrag,
-                    pwd,
-                    &certificate,
-                    &mut self.world(now),
-                );
+                let mut world = self.world(now);
+                let peer = Peer::new(transport, group, ufrag, pwd, &certificate, &mut world);
+                let key = self.peers.vacant_key();
+                for ufrag in peer.ufrags() {
+                    self.demux.add_ufrag(ufrag, key);
+                }
                 self.peers.insert(peer);
                 self.by_id.insert(transport, key);
             }
@@ -417,6 +420,7 @@ impl Shard {
             } => {
                 let mut result = Err(Failure::Internal);
                 let found = self.with_transport(transport, now, |peer, world| {
+                    strike!(Command, peer.id.0);
                     result = peer.apply(remote.as_ref(), &media, data, world)?;
                     Ok(())
                 });
@@ -434,7 +438,6 @@ impl Shard {
                 let Some(key) = self.by_id.get(&transport).copied() else {
                     return;
                 };
-                self.demux.add_ufrag(&ufrag, key);
                 let mut retired = None;
                 self.with_peer(key, now, |peer, world| {
                     retired = peer.restart_ice(ufrag, pwd, world);
@@ -442,6 +445,9 @@ impl Shard {
                 });
                 if let Some(retired) = retired {
                     self.demux.remove_ufrag(&retired);
+                }
+                for ufrag in self.peers.get(key).iter().flat_map(|peer| peer.ufrags()) {
+                    self.demux.add_ufrag(ufrag, key);
                 }
             }
             Command::SetBitrate {
@@ -477,15 +483,9 @@ impl Shard {
                     self.close(key, Reason::Local, now);
                 }
             }
-            Command::Media(command) => {
-                let Shard {
-                    media,
-                    arena,
-                    media_events,
-                    ..
-                } = self;
-                media.command(command, now, arena, media_events);
-            }
+            Command::Media(command) => self.with_media(now, |media, arena, events| {
+                media.command(command, now, arena, events);
+            }),
             Command::OpenChannel {
                 transport,
                 shared,
@@ -537,6 +537,8 @@ impl Shard {
                     peer.close_channel(&channel, world)
                 });
             }
+            #[cfg(feature = "planted")]
+            Command::Plant(place, id) => crate::planted::plant(place, id),
         }
     }
 
@@ -571,19 +573,53 @@ impl Shard {
         let Some(peer) = peers.get_mut(key) else {
             return;
         };
+        let id = peer.id;
+        world.media.begin();
         // What a panic leaves torn is this peer, and it is dropped.
         let outcome = catch_unwind(AssertUnwindSafe(|| work(peer, &mut world)));
         match outcome {
             Ok(Ok(())) => self.schedule(key, now),
             Ok(Err(reason)) => self.close(key, reason, now),
             Err(_) => {
-                self.counts.panics += 1;
-                self.port.mailbox.post(Event::InternalError {
-                    shard: 0,
-                    transport: self.peers.get(key).map(|peer| peer.id),
-                });
-                self.close(key, Reason::Internal, now);
+                // Media has tables for all: its mistake may be another transport's.
+                let culprit = self.media.culprit().unwrap_or(id);
+                self.contain(Some(culprit), now);
+                self.schedule(key, now);
             }
+        }
+    }
+
+    /// Runs work on what the transports share. A panic ends the transport whose turn it was.
+    fn with_media(
+        &mut self,
+        now: Instant,
+        work: impl FnOnce(&mut Media, &mut Arena, &mut Vec<MediaEvent>),
+    ) {
+        let Shard {
+            media,
+            arena,
+            media_events,
+            ..
+        } = self;
+        media.begin();
+        // What a panic leaves torn belongs to one transport, and that is expelled.
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(media, arena, media_events)));
+        if outcome.is_err() {
+            self.contain(self.media.culprit(), now);
+        }
+    }
+
+    /// After a panic: owns up to it and ends the transport it happened to, if it was one.
+    fn contain(&mut self, culprit: Option<TransportId>, now: Instant) {
+        self.counts.panics += 1;
+        self.board_stale = true;
+        self.loose_panics += u64::from(culprit.is_none());
+        self.port.mailbox.post(Event::InternalError {
+            shard: 0,
+            transport: culprit,
+        });
+        if let Some(key) = culprit.and_then(|id| self.by_id.get(&id).copied()) {
+            self.close(key, Reason::Internal, now);
         }
     }
 
@@ -605,11 +641,11 @@ impl Shard {
             self.demux.remove_sender(sender, key);
         }
         let mut world = self.world(now);
-        // The goodbye of a peer that has panicked may panic again; it is dropped all the same.
-        let closed = catch_unwind(AssertUnwindSafe(|| peer.close(reason, &mut world)));
-        if closed.is_err() {
-            self.counts.panics += 1;
-        }
+        // The goodbye of a peer that has panicked may panic again; it is over all the same.
+        let goodbye = catch_unwind(AssertUnwindSafe(|| peer.say_goodbye(reason, &mut world)));
+        let is_torn = goodbye.is_err() || reason == Reason::Internal;
+        peer.end(reason, is_torn, &mut world);
+        self.counts.panics += u64::from(goodbye.is_err());
     }
 
     /// Puts the peer's next deadline on the timers if it is earlier than the one that is there. A

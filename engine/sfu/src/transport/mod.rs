@@ -28,6 +28,7 @@ use crate::port::Port;
 use crate::shard::counts::Counts;
 use crate::spec::{DataSpec, GroupId, TransportId};
 use crate::srtp::SrtpKeys;
+use crate::strike;
 use budget::Budget;
 use dtls::{Broken, Certificate, Dtls, Fingerprint, Heard};
 use ice::{Accepted, Check, Ice};
@@ -372,8 +373,9 @@ impl Peer {
         }
     }
 
-    /// Ends everything on this transport. To be called once, and nothing after it.
-    pub fn close(&mut self, reason: Reason, world: &mut World<'_>) {
+    /// Ends the channels, and tells the peer if it is us who end it. Nothing but `end` may follow.
+    pub fn say_goodbye(&mut self, reason: Reason, world: &mut World<'_>) {
+        strike!(Goodbye, self.id.0);
         self.with_channels(world, |channels, _, cx| channels.end_all(cx));
         if reason == Reason::Local {
             let to = self.destination();
@@ -383,7 +385,15 @@ impl Peer {
                 }
             });
         }
-        world.media.close(self.id, world.now, world.media_events);
+    }
+
+    /// Gives up what it has of the shard. `is_torn`: a panic has left it as it is.
+    pub fn end(&mut self, reason: Reason, is_torn: bool, world: &mut World<'_>) {
+        if is_torn {
+            world.media.expel(self.id, world.media_events);
+        } else {
+            world.media.close(self.id, world.now, world.media_events);
+        }
         self.no_longer_pending(world);
         world.port.transports.fetch_sub(1, Ordering::Relaxed);
         self.enter(TransportState::Closed, Some(reason), world);
