@@ -98,6 +98,9 @@ class FakeEngine:
             raise EngineRefused(
                 f"the engine is full: {len(self.transports)} of {self.config.max_transports} transports"
             )
+        in_group = sum(t.group == group for t in self.transports.values())
+        if in_group >= self.config.max_transports_per_group:
+            raise EngineRefused(f"no more transports in this group: {in_group} of {in_group} exist")
         transport = FakeTransport(self, TransportId(self.next_id()), group, on_event)
         self.transports[transport.id] = transport
         return transport

@@ -86,6 +86,13 @@ class Media(Section):
     """0: any free port."""
     announce: tuple[str, ...] = ()
     """Addresses clients are told to send media to, as `ip` or `ip:port`; empty: the local address."""
+    max_transports: int = Field(default=10_000, ge=1, le=1 << 20)
+    """Media connections at one time; a participant has one or two."""
+    max_transports_per_room: int = Field(default=5_000, ge=1, le=1 << 20)
+    max_pending: int = Field(default=1_000, ge=1, le=1 << 20)
+    """Media connections that are being made at one time."""
+    stun_rate: int = Field(default=200, ge=1, le=1 << 20)
+    """Connectivity checks a second that are looked at from one address (IPv6: one /64) that has passed none yet."""
 
 
 class Limits(Section):

@@ -325,7 +325,15 @@ def _warn_of_small_buffers() -> None:
 
 
 def _engine_config(media: Media) -> EngineConfig:
-    return EngineConfig(bind=media.bind, udp_port=media.udp_port, announce=media.announce)
+    return EngineConfig(
+        bind=media.bind,
+        udp_port=media.udp_port,
+        announce=media.announce,
+        stun_rate=media.stun_rate,
+        max_pending=media.max_pending,
+        max_transports=media.max_transports,
+        max_transports_per_group=media.max_transports_per_room,
+    )
 
 
 async def _watch_joins(core: Core, metrics: Metrics) -> None:

@@ -150,6 +150,19 @@ async def test_there_are_no_more_transports_than_allowed(rig: Rig) -> None:
     engine.create_transport(group=1, on_event=Ear())
 
 
+async def test_one_group_cannot_take_every_transport(rig: Rig) -> None:
+    engine = rig.open(max_transports_per_group=2)
+    first, _ = (engine.create_transport(group=1, on_event=Ear()) for _ in range(2))
+
+    with pytest.raises(EngineRefused, match="no more transports in this group: 2 of 2 exist"):
+        engine.create_transport(group=1, on_event=Ear())
+    engine.create_transport(group=2, on_event=Ear())
+    first.close()
+    await settled(engine, transports=2)
+
+    engine.create_transport(group=1, on_event=Ear())
+
+
 async def test_a_closed_engine_refuses_everything_but_its_counters(rig: Rig) -> None:
     engine = rig.open()
     transport = engine.create_transport(group=1, on_event=Ear())

@@ -390,6 +390,7 @@ pub fn config(value: &Bound<'_, PyAny>) -> PyResult<EngineConfig> {
         stun_rate: node.field("stun_rate")?.number(1, u32::MAX)?,
         max_pending: node.field("max_pending")?.number(1, queue)?,
         max_transports: node.field("max_transports")?.number(1, queue)?,
+        max_transports_per_group: node.field("max_transports_per_group")?.number(1, queue)?,
         sctp_window_bytes: node.field("sctp_window_bytes")?.number(0, u32::MAX)?,
         max_message_bytes: node.field("max_message_bytes")?.number(0, u32::MAX)?,
         channel_limit_bytes: node.field("channel_limit_bytes")?.number(0, 1 << 30)?,

@@ -16,9 +16,10 @@ pub fn raised(error: Error) -> PyErr {
     match error {
         Error::Busy { .. } => declared::EngineBusy::new_err(text),
         Error::Closed => declared::EngineClosed::new_err(text),
-        Error::TooManyTransports { .. } | Error::TooManyPending { .. } | Error::Start { .. } => {
-            declared::EngineRefused::new_err(text)
-        }
+        Error::TooManyTransports { .. }
+        | Error::TooManyInGroup { .. }
+        | Error::TooManyPending { .. }
+        | Error::Start { .. } => declared::EngineRefused::new_err(text),
         Error::Config { .. } | Error::Channel { .. } => declared::BadValue::new_err(text),
     }
 }

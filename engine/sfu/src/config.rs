@@ -34,9 +34,11 @@ pub struct EngineConfig {
     pub sr_interval: Duration,
     /// STUN requests a second from one source address; what exceeds it is dropped.
     pub stun_rate: u32,
-    /// Handshakes in progress at one time.
+    /// Transports whose peer is awaited at one time: each for at most `failed`, from its making and
+    /// again from its peer's description.
     pub max_pending: usize,
     pub max_transports: usize,
+    pub max_transports_per_group: usize,
     /// SCTP receive window, and what SCTP itself may hold for sending, in bytes per transport.
     pub sctp_window_bytes: u32,
     /// Largest data-channel message taken from a peer.
@@ -62,6 +64,7 @@ impl Default for EngineConfig {
             stun_rate: 200,
             max_pending: 1000,
             max_transports: 10_000,
+            max_transports_per_group: 5000,
             sctp_window_bytes: 1 << 20,
             max_message_bytes: 262_144,
             channel_limit_bytes: 1 << 20,
@@ -79,6 +82,12 @@ impl EngineConfig {
         in_range("command_queue", self.command_queue, 16, 1 << 20)?;
         in_range("event_queue", self.event_queue, 64, 1 << 24)?;
         in_range("max_transports", self.max_transports, 1, 1 << 20)?;
+        in_range(
+            "max_transports_per_group",
+            self.max_transports_per_group,
+            1,
+            1 << 20,
+        )?;
         in_range("max_pending", self.max_pending, 1, 1 << 20)?;
         in_range("stun_rate", self.stun_rate as usize, 1, 1 << 20)?;
         in_range(

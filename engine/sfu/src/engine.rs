@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -175,24 +174,13 @@ impl Engine {
 
     /// Makes an ICE-lite transport in the state `New`. Its maker closes it, whatever becomes of it.
     ///
-    /// Errors: `Busy`, `Closed`, `TooManyTransports`, `TooManyPending`.
+    /// Errors: `Busy`, `Closed`, `TooManyTransports`, `TooManyInGroup`, `TooManyPending`.
     pub fn create_transport(&self, group: GroupId) -> Result<Transport, Error> {
         let port = &self.port;
-        let exist = port.transports.load(Ordering::Relaxed);
-        if exist >= self.config.max_transports {
-            return Err(Error::TooManyTransports {
-                limit: self.config.max_transports,
-            });
-        }
-        if port.pending.load(Ordering::Relaxed) >= self.config.max_pending {
-            return Err(Error::TooManyPending {
-                limit: self.config.max_pending,
-            });
-        }
+        port.check()?;
+        port.census.admit(group, &self.config)?;
         let id = TransportId(port.mint());
         let (ufrag, pwd) = self.credentials();
-        port.transports.fetch_add(1, Ordering::Relaxed);
-        port.pending.fetch_add(1, Ordering::Relaxed);
         let sent = port.send(Command::Create {
             transport: id,
             group,
@@ -200,8 +188,7 @@ impl Engine {
             pwd: pwd.clone(),
         });
         if let Err(error) = sent {
-            port.transports.fetch_sub(1, Ordering::Relaxed);
-            port.pending.fetch_sub(1, Ordering::Relaxed);
+            port.census.leave(group, true);
             return Err(error);
         }
         self.with_mids(|mids| mids.insert(id, Mids::default()));

@@ -18,6 +18,11 @@ pub enum Error {
         /// The configured number.
         limit: usize,
     },
+    /// As many transports exist in the group as the configuration allows.
+    TooManyInGroup {
+        /// The configured number.
+        limit: usize,
+    },
     /// As many handshakes are in progress as the configuration allows.
     TooManyPending {
         /// The configured number.
@@ -51,6 +56,12 @@ impl fmt::Display for Error {
             Error::Closed => write!(f, "engine closed"),
             Error::TooManyTransports { limit } => {
                 write!(f, "no more transports: {limit} of {limit} exist")
+            }
+            Error::TooManyInGroup { limit } => {
+                write!(
+                    f,
+                    "no more transports in this group: {limit} of {limit} exist"
+                )
             }
             Error::TooManyPending { limit } => {
                 write!(f, "no more handshakes: {limit} of {limit} are in progress")

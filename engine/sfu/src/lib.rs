@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+mod census;
 pub mod codec;
 pub mod command;
 pub mod config;

@@ -1,10 +1,11 @@
 //! The two queues between the caller and a shard, and the wake-ups that go with them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
+use crate::census::Census;
 use crate::command::Command;
 use crate::data::ChannelShared;
 use crate::error::Error;
@@ -25,9 +26,7 @@ pub(crate) struct Port {
     pub mailbox: Mailbox,
     /// Ids of every kind come from here, so no two objects of a process share one.
     next_id: AtomicU64,
-    /// Transports that exist, and those of them that have not connected yet.
-    pub transports: AtomicUsize,
-    pub pending: AtomicUsize,
+    pub census: Census,
 }
 
 impl Port {
@@ -41,8 +40,7 @@ impl Port {
             wake: EventFd::new()?,
             mailbox: Mailbox::new(events)?,
             next_id: AtomicU64::new(1),
-            transports: AtomicUsize::new(0),
-            pending: AtomicUsize::new(0),
+            census: Census::default(),
         })
     }
 

@@ -485,3 +485,87 @@ fn more_transports_than_allowed_are_refused_by_name() {
     stage.state(first.id, TransportState::Closed);
     stage.engine.create_transport(GroupId(1)).unwrap();
 }
+
+#[test]
+fn one_group_cannot_take_what_belongs_to_all() {
+    let mut stage = Stage::with(EngineConfig {
+        max_transports_per_group: 2,
+        ..config()
+    });
+    let first = stage.engine.create_transport(GroupId(1)).unwrap();
+    stage.engine.create_transport(GroupId(1)).unwrap();
+
+    let third = stage.engine.create_transport(GroupId(1)).unwrap_err();
+    assert_eq!(
+        third.to_string(),
+        "no more transports in this group: 2 of 2 exist"
+    );
+
+    stage.engine.create_transport(GroupId(2)).unwrap();
+    stage.engine.close_transport(first.id).unwrap();
+    stage.state(first.id, TransportState::Closed);
+    stage.engine.create_transport(GroupId(1)).unwrap();
+}
+
+/// Transports are awaited for a third of a second, two at a time.
+fn impatient() -> EngineConfig {
+    EngineConfig {
+        disconnected: Duration::from_millis(100),
+        failed: Duration::from_millis(300),
+        max_pending: 2,
+        ..config()
+    }
+}
+
+#[test]
+fn peers_that_never_come_take_no_place_for_ever() {
+    let mut stage = Stage::with(impatient());
+    let announced = stage.engine.create_transport(GroupId(1)).unwrap();
+    let change = Change {
+        remote: Some(Peer::new().remote()),
+        ..Change::default()
+    };
+    stage.apply(announced.id, change);
+    let silent = stage.engine.create_transport(GroupId(1)).unwrap();
+
+    let third = stage.engine.create_transport(GroupId(1)).unwrap_err();
+    assert_eq!(
+        third.to_string(),
+        "no more handshakes: 2 of 2 are in progress"
+    );
+    stage.state(announced.id, TransportState::Failed);
+    stage.until("both places", |stage| {
+        (stage.counters()["transports_pending"] == 0).then_some(())
+    });
+
+    stage.engine.create_transport(GroupId(1)).unwrap();
+    stage.engine.create_transport(GroupId(1)).unwrap();
+    stage.engine.create_transport(GroupId(1)).unwrap_err();
+    // One that nobody was announced for is not held against it: its peer may be long in coming.
+    let mut peer = Peer::new();
+    let change = Change {
+        remote: Some(peer.remote()),
+        ..Change::default()
+    };
+    stage.apply(silent.id, change);
+    peer.start(&silent, false);
+    stage.peers.push(peer);
+    stage.state(silent.id, TransportState::Connected);
+}
+
+#[test]
+fn a_peer_whose_description_never_comes_is_given_up() {
+    let mut stage = Stage::with(impatient());
+    let transport = stage.engine.create_transport(GroupId(1)).unwrap();
+    let mut peer = Peer::new();
+
+    // It connects as far as it can: the engine does not know whose certificate to expect.
+    peer.start(&transport, false);
+    stage.peers.push(peer);
+
+    stage.state(transport.id, TransportState::Checking);
+    stage.state(transport.id, TransportState::Failed);
+    stage.until("its place", |stage| {
+        (stage.counters()["transports_pending"] == 0).then_some(())
+    });
+}

@@ -12,6 +12,7 @@ from types import MappingProxyType
 GAUGES: Mapping[str, str] = MappingProxyType(
     {
         "transports": "Transports that exist.",
+        "transports_pending": "Of these: whose peer is awaited.",
         "producers": "Producers that exist.",
         "consumers": "Consumers that exist.",
         "channels": "Data channels that are open or being opened.",

@@ -227,9 +227,11 @@ class EngineConfig:
     stun_rate: int = 200
     """STUN requests a second accepted from one source address before the rest is dropped."""
     max_pending: int = 1000
-    """Handshakes in progress at one time; a transport beyond it is refused."""
+    """Transports whose peer is awaited at one time, each for at most `failed_s`; one beyond it is refused."""
     max_transports: int = 10_000
     """Transports at one time; one beyond it is refused."""
+    max_transports_per_group: int = 5_000
+    """Of these: in one group; one beyond it is refused."""
     sctp_window_bytes: int = 1_048_576
     """SCTP receive window and send buffer of a transport."""
     max_message_bytes: int = 262_144

@@ -85,8 +85,9 @@ pub(crate) struct StunLimit {
 #[derive(Clone, Copy)]
 struct Bucket {
     tokens: f32,
-    /// Seconds since `start`.
-    at: f32,
+    /// Milliseconds since `start`, which wrap after 49 days: a source silent for so long may find its
+    /// bucket as it left it, and fills it from there.
+    at: u32,
 }
 
 const BUCKETS: usize = 4096;
@@ -100,7 +101,7 @@ impl StunLimit {
             buckets: vec![
                 Bucket {
                     tokens: rate,
-                    at: 0.0
+                    at: 0
                 };
                 BUCKETS
             ]
@@ -118,11 +119,12 @@ impl StunLimit {
             IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64,
         };
         let index = self.hash.hash_one(source) as usize % BUCKETS;
-        let at = now.saturating_duration_since(self.start).as_secs_f32();
+        let at = now.saturating_duration_since(self.start).as_millis() as u32;
         let Some(bucket) = self.buckets.get_mut(index) else {
             return false;
         };
-        bucket.tokens = (bucket.tokens + (at - bucket.at).max(0.0) * self.rate).min(self.rate);
+        let passed_s = at.wrapping_sub(bucket.at) as f32 / 1000.0;
+        bucket.tokens = (bucket.tokens + passed_s * self.rate).min(self.rate);
         bucket.at = at;
         if bucket.tokens < 1.0 {
             return false;
@@ -176,5 +178,36 @@ mod tests {
 
         assert_eq!(taken, 10);
         assert_eq!(after, 5);
+    }
+
+    #[test]
+    fn a_limit_is_as_fine_after_a_year_as_on_the_first_day() {
+        let start = Instant::now();
+        let mut limit = StunLimit::new(10, start);
+        let source = IpAddr::from([192, 0, 2, 1]);
+        let mut now = start + Duration::from_secs(365 * 86_400);
+        while limit.take(source, now) {}
+
+        let mut taken = 0;
+        for _ in 0..100 {
+            now += Duration::from_millis(10);
+            taken += u32::from(limit.take(source, now));
+        }
+
+        assert!((9..=11).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn hosts_of_one_ipv6_network_share_a_limit_and_others_have_their_own() {
+        let now = Instant::now();
+        let mut limit = StunLimit::new(10, now);
+        let host = |net: u16, host: u16| IpAddr::from([0x2001, 0xdb8, 0, net, 0, 0, 0, host]);
+
+        let same = (0..100).filter(|n| limit.take(host(1, *n), now)).count();
+        // Two networks may share a bucket; of a hundred, few do.
+        let others = (2..102).filter(|n| limit.take(host(*n, 1), now)).count();
+
+        assert_eq!(same, 10);
+        assert!(others > 90, "{others}");
     }
 }

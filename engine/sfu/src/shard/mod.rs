@@ -206,6 +206,7 @@ impl Shard {
         let queue = receive_queue(self.arena.socket().fd());
         values.extend([
             ("transports", self.peers.len() as u64),
+            ("transports_pending", self.port.census.pending() as u64),
             ("channels", channels as u64),
             ("producers", producers as u64),
             ("consumers", consumers as u64),
@@ -356,6 +357,7 @@ impl Shard {
                 continue;
             };
             peer.scheduled = None;
+            self.board_stale = true;
             self.with_peer(key, now, |peer, world| {
                 strike!(Timer, peer.id.0);
                 peer.on_timer(world)
@@ -410,6 +412,7 @@ impl Shard {
                 }
                 self.peers.insert(peer);
                 self.by_id.insert(transport, key);
+                self.schedule(key, now);
             }
             Command::Apply {
                 transport,
@@ -701,14 +704,7 @@ mod tests {
     }
 
     fn create(shard: &mut Shard, id: u64, now: Instant) {
-        shard
-            .port
-            .transports
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        shard
-            .port
-            .pending
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        shard.port.census.admit(GroupId(1), &shard.config).unwrap();
         shard.do_command(
             Command::Create {
                 transport: TransportId(id),
@@ -768,6 +764,7 @@ mod tests {
 
         assert_eq!(shard.by_id[&TransportId(2)], key);
         assert!(shard.peers[key].senders().is_empty());
-        assert_eq!(shard.peers[key].scheduled, None);
+        let own = now + shard.config.failed;
+        assert_eq!(shard.peers[key].scheduled, Some(own));
     }
 }

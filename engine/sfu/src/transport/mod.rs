@@ -12,7 +12,6 @@ pub(crate) mod sctp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -68,6 +67,7 @@ impl Remote {
 
 pub(crate) struct Peer {
     pub id: TransportId,
+    group: GroupId,
     ice: Ice,
     dtls: Dtls,
     sctp: Option<Sctp>,
@@ -78,9 +78,10 @@ pub(crate) struct Peer {
     reply_to: Option<SocketAddr>,
     /// The ufrag of the peer's description; another one is a restart.
     remote_ufrag: Option<String>,
-    /// By when it must have connected, from the peer's description on.
+    /// By when the peer, which is awaited, must have connected.
     connect_by: Option<Instant>,
-    counted_pending: bool,
+    /// It counts among those that are awaited.
+    is_pending: bool,
     budget: Budget,
     srtp_profile: Option<&'static str>,
     packets_in: u64,
@@ -103,6 +104,7 @@ impl Peer {
         world.media.open(id, group);
         Peer {
             id,
+            group,
             ice: Ice::new(ufrag, pwd),
             dtls: Dtls::new(certificate, world.now),
             sctp: None,
@@ -111,8 +113,8 @@ impl Peer {
             state: TransportState::New,
             reply_to: None,
             remote_ufrag: None,
-            connect_by: None,
-            counted_pending: true,
+            connect_by: Some(world.now + world.config.failed),
+            is_pending: true,
             budget: Budget::new(world.now),
             srtp_profile: None,
             packets_in: 0,
@@ -166,7 +168,10 @@ impl Peer {
         if accepted.role_conflict {
             return Some(accepted);
         }
-        self.reply_to = Some(from);
+        if self.reply_to.replace(from).is_none() && self.remote_ufrag.is_none() {
+            // It has heard of us; its description is on its way.
+            self.expect_peer(world);
+        }
         self.heard(world);
         if accepted.selected {
             world.media.set_route(self.id, from);
@@ -280,7 +285,7 @@ impl Peer {
             self.remote_ufrag = Some(remote.ufrag);
             self.liveness.heard(world.now);
             if !self.is_connected() {
-                self.connect_by = Some(world.now + world.config.failed);
+                self.expect_peer(world);
             }
         }
         self.with_dtls(world, |dtls, _, heard| {
@@ -394,8 +399,7 @@ impl Peer {
         } else {
             world.media.close(self.id, world.now, world.media_events);
         }
-        self.no_longer_pending(world);
-        world.port.transports.fetch_sub(1, Ordering::Relaxed);
+        world.port.census.leave(self.group, self.is_pending);
         self.enter(TransportState::Closed, Some(reason), world);
     }
 
@@ -519,19 +523,23 @@ impl Peer {
 
     /// Finds the state the facts amount to, and tells when it is another one.
     fn settle(&mut self, world: &mut World<'_>) {
+        let is_given_up = self.connect_by.is_some_and(|by| by <= world.now);
         let (state, reason) = if self.is_connected() {
             self.no_longer_pending(world);
-            self.connect_by = None;
             match self.liveness.pulse(world.now) {
                 Pulse::Alive => (TransportState::Connected, None),
                 Pulse::Silent => (TransportState::Disconnected, Some(Reason::Timeout)),
                 Pulse::Gone => (TransportState::Failed, Some(Reason::Timeout)),
             }
         } else if self.state == TransportState::Failed
-            || self.connect_by.is_some_and(|by| by <= world.now)
+            || (is_given_up && (self.remote_ufrag.is_some() || self.reply_to.is_some()))
         {
-            self.connect_by = None;
+            self.no_longer_pending(world);
             (TransportState::Failed, Some(Reason::Timeout))
+        } else if is_given_up {
+            // Nobody was announced and nobody has come: it goes on waiting, and takes no place.
+            self.no_longer_pending(world);
+            (TransportState::New, None)
         } else if self.reply_to.is_some() {
             (TransportState::Checking, None)
         } else {
@@ -554,9 +562,18 @@ impl Peer {
         );
     }
 
-    fn no_longer_pending(&mut self, world: &mut World<'_>) {
-        if std::mem::take(&mut self.counted_pending) {
-            world.port.pending.fetch_sub(1, Ordering::Relaxed);
+    /// The peer is on its way, and has the whole time to connect.
+    fn expect_peer(&mut self, world: &World<'_>) {
+        self.connect_by = Some(world.now + world.config.failed);
+        if !std::mem::replace(&mut self.is_pending, true) {
+            world.port.census.expect();
+        }
+    }
+
+    fn no_longer_pending(&mut self, world: &World<'_>) {
+        self.connect_by = None;
+        if std::mem::take(&mut self.is_pending) {
+            world.port.census.settle();
         }
     }
 
