@@ -26,6 +26,8 @@ BIN = VENV / "bin"
 STAMPS = VENV / "stamps"
 PINS = ROOT / "tools" / "pins.txt"
 MODULE = ROOT / "src" / "parley" / "_native.abi3.so"
+LOADGEN = ROOT / "src" / "parley" / "_loadgen"
+TRACES = [ROOT / "tests" / "vectors" / "rtp" / name for name in ("audio.trace", "video.trace")]
 CONSOLE = ROOT / "console"
 PAGE = ROOT / "src" / "parley" / "console" / "static" / "index.html"
 FUZZ = ROOT / "engine" / "sfu" / "fuzz" / "run"
@@ -45,6 +47,7 @@ def main() -> int:
         "arguments", nargs="*", help="passed on to parley serve"
     )
     commands.add_parser("build", help="build what changed, start nothing")
+    commands.add_parser("loadgen", help="build the load generator behind `parley load`")
     commands.add_parser("pin", help="write the versions in .venv to tools/pins.txt")
     commands.add_parser("test", help="everything: lint, types, imports, Rust, Python, browsers")
     commands.add_parser("check", help="lint, types and unit tests")
@@ -79,6 +82,11 @@ def build(asked: argparse.Namespace, rest: list[str]) -> int:
     ]
     if did:
         say(f"built {', '.join(did)} in {time.monotonic() - began:.0f} s")
+    return 0
+
+
+def loadgen(asked: argparse.Namespace, rest: list[str]) -> int:
+    load_generator()
     return 0
 
 
@@ -123,6 +131,7 @@ def fuzz(asked: argparse.Namespace, rest: list[str]) -> int:
 _COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "serve": serve,
     "build": build,
+    "loadgen": loadgen,
     "pin": pin,
     "test": test,
     "check": check,
@@ -138,6 +147,7 @@ _DOORS = ("--features", "parley-sfu/planted,parley-sfu/fuzzing")
 def _everything() -> list["Stage"]:
     return [
         Stage("build", lambda: build(argparse.Namespace(), [])),
+        Stage("load generator", load_generator),
         Stage("test packages", lambda: packages("dev", "test")),
         Stage("browsers", browsers),
         *_lint(),
@@ -213,6 +223,22 @@ def native() -> bool:
     say("compiling the engine; the first time takes minutes")
     watch([BIN / "maturin", "develop", "--release", "--locked"], counting="Compiling ")
     stamp("engine", digest)
+    return True
+
+
+def load_generator() -> bool:
+    """The load generator: an example of the media crate, since it may use what only tests depend on."""
+    digest = digest_of([ROOT / "Cargo.toml", ROOT / "Cargo.lock", *files(ROOT / "engine", ".rs", ".toml"), *TRACES])
+    if LOADGEN.exists() and stamp_of("loadgen") == digest:
+        return False
+    prerequisites()
+    say("compiling the load generator; the first time takes minutes")
+    example = ["--package", "parley-sfu", "--example", "loadgen"]
+    watch(["cargo", "build", "--release", "--locked", *example], counting="Compiling ")
+    # Not written over: a generator that runs keeps its file.
+    LOADGEN.unlink(missing_ok=True)
+    shutil.copy2(ROOT / "target" / "release" / "examples" / "loadgen", LOADGEN)
+    stamp("loadgen", digest)
     return True
 
 
