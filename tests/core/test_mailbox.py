@@ -107,3 +107,51 @@ async def test_reading_all_ends_after_the_last_event() -> None:
     mailbox.close(wants(1))
 
     assert [event async for event in mailbox] == [wants(0), wants(1)]
+
+
+async def test_a_reader_sleeps_through_news_that_can_wait_until_their_time_comes() -> None:
+    mailbox = Mailbox(10)
+    reader = asyncio.create_task(mailbox.get())
+    await asyncio.sleep(0)
+    mailbox.put(wants(0), within_s=0.05)
+    mailbox.put(wants(1), within_s=60)
+    await asyncio.sleep(0)
+    assert not reader.done()
+
+    assert await asyncio.wait_for(reader, 1.0) == wants(0)
+    assert mailbox.get_nowait() == wants(1)
+
+
+async def test_what_cannot_wait_wakes_the_reader_for_everything_in_order() -> None:
+    mailbox = Mailbox(10)
+    reader = asyncio.create_task(mailbox.get())
+    await asyncio.sleep(0)
+    mailbox.put(wants(0), within_s=60)
+    mailbox.put(wants(1))
+
+    assert await asyncio.wait_for(reader, 1.0) == wants(0)
+    assert mailbox.get_nowait() == wants(1)
+
+
+async def test_news_can_wait_only_while_the_mailbox_is_less_than_half_full() -> None:
+    mailbox = Mailbox(10)
+    reader = asyncio.create_task(mailbox.get())
+    await asyncio.sleep(0)
+    for upto in range(5):
+        mailbox.put(wants(upto), within_s=60)
+
+    assert await asyncio.wait_for(reader, 1.0) == wants(0)
+
+
+async def test_what_was_read_for_another_reason_wakes_nobody_later() -> None:
+    mailbox = Mailbox(10)
+    mailbox.put(wants(0), within_s=0.01)
+    assert mailbox.get_nowait() == wants(0)
+    assert mailbox.get_nowait() is None
+    reader = asyncio.create_task(mailbox.get())
+    await asyncio.sleep(0)
+    mailbox.put(wants(1), within_s=0.2)
+
+    await asyncio.sleep(0.05)
+    assert not reader.done()
+    reader.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from random import Random
 
@@ -19,6 +20,7 @@ from parley.core.errors import (
     TrackNotFound,
 )
 from parley.core.events import (
+    Event,
     ParticipantJoined,
     ParticipantLeft,
     ParticipantUpdated,
@@ -344,7 +346,8 @@ def test_a_participant_that_reads_nothing_is_disconnected_alone() -> None:
     assert [one.identity for one in core.rooms.participants(quick.room.id)] == ["quick"]
 
 
-def test_head_counts_of_a_crowd_are_told_once_to_who_comes_to_read_them_late(join: Join) -> None:
+@pytest.mark.anyio
+async def test_head_counts_of_a_crowd_are_told_once_to_who_comes_to_read_them_late(join: Join) -> None:
     ada = join("ada")
     for number in range(50):
         join(f"p{number}")
@@ -353,7 +356,77 @@ def test_head_counts_of_a_crowd_are_told_once_to_who_comes_to_read_them_late(joi
     assert counted.room.num_participants == 51
 
 
-def test_the_end_of_a_large_room_overflows_nobody() -> None:
+# Who is woken, and how soon.
+
+
+def crowd_of(core: Core, count: int) -> list[Seat]:
+    """This many in a room, each with a reader that has read everything and waits."""
+    who = {"tenant": ACME, "room": "standup", "can_join": True, "can_update_own_metadata": True}
+    grants = [Grant(identity=f"p{number}", **who) for number in range(count)]  # type: ignore[arg-type]
+    return [core.rooms.join(grant) for grant in grants]
+
+
+async def waiting_reader(seat: Seat) -> asyncio.Task[Event]:
+    read(seat)
+    reader = asyncio.create_task(seat.events.get())
+    await asyncio.sleep(0)
+    return reader
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("before", "is_woken"), [(10, True), (60, False)])
+async def test_in_a_crowd_nobody_is_woken_for_one_more_watcher(core: Core, before: int, is_woken: bool) -> None:
+    [first, *_] = crowd_of(core, before)
+    reader = await waiting_reader(first)
+
+    core.rooms.join(Grant(tenant=ACME, identity="late", room="standup", can_join=True))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    assert reader.done() is is_woken
+    reader.cancel()
+
+
+@pytest.mark.anyio
+async def test_news_that_waited_are_read_with_the_first_that_cannot(core: Core) -> None:
+    [first, second, third, *_] = crowd_of(core, 60)
+    reader = await waiting_reader(first)
+
+    core.rooms.leave(second.id)
+    core.rooms.update(third.id, name="Third")
+    event = await reader
+
+    assert isinstance(event, ParticipantLeft)
+    assert [type(after) for after in read(first)] == [RoomUpdated, ParticipantUpdated]
+
+
+@pytest.mark.anyio
+async def test_news_of_a_crowd_are_told_in_time(fake_engine: FakeEngine, clock: FakeClock) -> None:
+    core = Core(fake_engine, clock=clock, random=Random(1), limits=Limits(small_talk_per_s=6000))
+    [first, second, *_] = crowd_of(core, 60)
+    reader = await waiting_reader(first)
+
+    core.rooms.leave(second.id)
+    event = await asyncio.wait_for(reader, 1.0)
+
+    assert isinstance(event, ParticipantLeft)
+
+
+@pytest.mark.anyio
+async def test_in_a_crowd_everybody_hears_at_once_of_itself_and_of_what_others_say(core: Core) -> None:
+    [first, second, third, *_] = crowd_of(core, 60)
+    mine, others = await waiting_reader(second), await waiting_reader(first)
+
+    core.rooms.activate(second.id)
+    await asyncio.wait_for(mine, 1.0)
+    assert not others.done()
+
+    core.rooms.update(third.id, name="Third")
+    await asyncio.wait_for(others, 1.0)
+
+
+@pytest.mark.anyio
+async def test_the_end_of_a_large_room_overflows_nobody() -> None:
     core = Core(FakeEngine(), clock=FakeClock(), random=Random(1), limits=Limits(events=100))
     grants = [Grant(tenant=ACME, identity=str(number), room="standup", can_join=True) for number in range(90)]
     seats = [core.rooms.join(grant) for grant in grants]

@@ -1,4 +1,4 @@
-"""Who is told of an event through its queue, and which earlier news that makes needless."""
+"""Who is told of an event through its queue, how soon, and which earlier news that makes needless."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from parley.core.events import (
     ParticipantEvent,
     ParticipantJoined,
     ParticipantLeft,
+    ParticipantUpdated,
     PeerWantsOffer,
     Personal,
     RoomUpdated,
@@ -17,6 +18,7 @@ from parley.core.events import (
     TrackEvent,
     TrackUpdated,
 )
+from parley.core.model import LeaveReason, Limits
 from parley.core.room import Room
 from parley.ids import ParticipantId
 
@@ -42,6 +44,18 @@ def audience(room: Room, event: Event) -> tuple[ParticipantId, ...]:
             return ()
 
 
+def wait_s(room: Room, event: Event, limits: Limits) -> float:
+    """How long everybody but its subject may be left without the event, so that more of its kind come together.
+
+    In a crowd that is news of those who only watch. It grows with the room: so telling a room costs about the same
+    whatever its size, where telling everybody of everybody at once would cost the square of it.
+    """
+    count = len(room.participants)
+    if count < limits.crowd or not _is_small_talk(event):
+        return 0.0
+    return min(count / limits.small_talk_per_s, limits.small_talk_wait_s)
+
+
 def replaces(event: Event) -> Hashable:
     """The key under which a newer event makes an older one needless; None: every one counts."""
     match event:
@@ -51,6 +65,22 @@ def replaces(event: Event) -> Hashable:
             return RoomUpdated
         case _:
             return None
+
+
+def _is_small_talk(event: Event) -> bool:
+    """Whether nobody in a crowd would miss it for a moment: nothing that anyone sees or hears hangs on it."""
+    match event:
+        case RoomUpdated(counts_only=counts_only):
+            return counts_only
+        case ParticipantUpdated(participant=subject, changed=changed):
+            return changed == {"state"} and not subject.is_publisher
+        case ParticipantLeft(participant=subject, reason=reason):
+            # Whoever is replaced has come back, and is to be seen in one place.
+            return reason is not LeaveReason.DUPLICATE_IDENTITY and not subject.is_publisher
+        case ParticipantJoined():
+            return True
+        case _:
+            return False
 
 
 def _is_private(event: TrackEvent) -> bool:

@@ -300,6 +300,12 @@ class Limits:
     """What may wait in a lossy channel before the oldest is dropped."""
     events: int = 1024
     """Events that may wait for one participant before it counts as a slow reader."""
+    crowd: int = 50
+    """Participants from which on a room's news of those who only watch is gathered."""
+    small_talk_per_s: int = 400
+    """How often such news wakes anybody in a room, over all who are in it; what is gathered is told at once."""
+    small_talk_wait_s: float = 1.0
+    """For how long it is gathered at most."""
     listener_events: int = 16_384
     """Events that may wait for one listener of the bus."""
     empty_timeout_s: float = 300.0

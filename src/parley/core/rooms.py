@@ -19,7 +19,7 @@ import structlog
 from parley.clock import Clock
 from parley.core import facts, story
 from parley.core.access import Access
-from parley.core.audience import audience, replaces
+from parley.core.audience import audience, replaces, wait_s
 from parley.core.bus import Bus
 from parley.core.courier import Courier
 from parley.core.data import Data, DataStyle
@@ -36,6 +36,7 @@ from parley.core.events import (
     DataReceived,
     Event,
     Happening,
+    ParticipantEvent,
     ParticipantLeft,
     PeerConnected,
     PeerFailed,
@@ -470,17 +471,20 @@ class Rooms:
                 room, event = self._untold.popleft()
                 story.write(room.info, event)
                 self._bus.tell(Happening(event, room.info, self._clock.wall()))
+                within_s = wait_s(room, event, self._limits)
                 for participant in audience(room, event):
-                    self._put(participant, event)
+                    self._put(participant, event, within_s)
                 self._act(event)
         finally:
             self._is_telling = False
 
-    def _put(self, participant: ParticipantId, event: Event) -> None:
+    def _put(self, participant: ParticipantId, event: Event, within_s: float) -> None:
         member = self._members.get(participant)
         if member is None or not member.is_told:
             return
-        if not member.mailbox.put(event, latest=replaces(event)):
+        if isinstance(event, ParticipantEvent) and event.participant.id == participant:
+            within_s = 0.0
+        if not member.mailbox.put(event, latest=replaces(event), within_s=within_s):
             log.warning("a participant reads its events too slowly", participant=to_hex(participant))
             member.is_slow = True
             self.leave(participant, LeaveReason.SLOW_READER)

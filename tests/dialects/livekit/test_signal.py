@@ -1,12 +1,13 @@
 """The conversation with a client: what its frames mean, and what can be answered without anybody's help."""
 
 import json
+from dataclasses import replace
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from livekit.protocol.models import DisconnectReason, ParticipantInfo
+from livekit.protocol.models import DisconnectReason
 from livekit.protocol.rtc import (
     LeaveRequest,
     Ping,
@@ -19,10 +20,12 @@ from livekit.protocol.rtc import (
     UpdateSubscription,
 )
 
-from parley.core.model import LeaveReason
+from parley.core.model import LeaveReason, ParticipantState
 from parley.dialects.livekit import sids, signal
 from parley.dialects.livekit.frames import BadFrame
 from parley.dialects.livekit.signal import Conversation, Heard
+from parley.ids import ParticipantId
+from tests.dialects.livekit.test_wire import ADA
 
 NOW_MS = 1_800_000_000_123
 
@@ -197,25 +200,17 @@ def test_success_is_told_to_those_who_know_the_word():
 
 def test_news_that_are_no_news_are_not_told():
     talk = conversation()
-    ada = ParticipantInfo(sid="PA_a", version=4)
-    talk.told([ada])
+    talk.told([ADA])
+    bob = replace(ADA, id=ParticipantId(8), revision=0)
+    newer = replace(ADA, revision=4)
 
-    assert talk.update([ada, ParticipantInfo(sid="PA_a", version=3)]) == []
-    (message,) = talk.update([ParticipantInfo(sid="PA_a", version=5), ParticipantInfo(sid="PA_b")])
-    assert [(p.sid, p.version) for p in message.update.participants] == [("PA_a", 5), ("PA_b", 0)]
+    assert talk.news([ADA, replace(ADA, revision=2)]) == []
+    assert talk.news([newer, bob, bob]) == [newer, bob]
 
 
 def test_a_departure_is_always_told():
     talk = conversation()
-    talk.told([ParticipantInfo(sid="PA_a", version=9)])
-    gone = ParticipantInfo(sid="PA_a", version=9, state=ParticipantInfo.DISCONNECTED)
+    talk.told([ADA])
+    gone = replace(ADA, state=ParticipantState.DISCONNECTED)
 
-    assert len(talk.update([gone])) == 1
-
-
-def test_many_participants_are_told_in_several_messages():
-    infos = [ParticipantInfo(sid=f"PA_{n}", metadata="m" * 50_000) for n in range(5)]
-
-    messages = conversation().update(infos)
-
-    assert [len(message.update.participants) for message in messages] == [2, 2, 1]
+    assert talk.news([gone]) == [gone]

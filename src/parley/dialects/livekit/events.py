@@ -1,4 +1,4 @@
-"""What happened in the room, as messages to one client."""
+"""What happened in the room, as messages to one client. News of participants are in `news.py`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from livekit.protocol.rtc import (
 
 from parley.core import events
 from parley.core.events import Event
-from parley.core.model import LeaveReason, RoomInfo
+from parley.core.model import RoomInfo
 from parley.dialects.livekit import wire
 from parley.dialects.livekit.settings import LiveKitSettings
-from parley.dialects.livekit.signal import SUCCESSION_PROTOCOL, Conversation
+from parley.dialects.livekit.signal import Conversation
 from parley.errors import Reason
 
 _ERRORS = {
@@ -28,21 +28,11 @@ _ERRORS = {
 
 
 def tell(event: Event, talk: Conversation, settings: LiveKitSettings) -> Sequence[SignalResponse]:
-    """The messages that tell a client of an event; none where it has no need to know.
+    """The messages that tell a client of an event that is about no participant; none where it has no need to know.
 
-    The client's own departure, room updates and requests for an offer are the session's to act on.
+    Room updates and requests for an offer are the session's to act on.
     """
     match event:
-        case events.ParticipantLeft(reason=LeaveReason.DUPLICATE_IDENTITY) if talk.protocol >= SUCCESSION_PROTOCOL:
-            # The newer session of the same identity says it all; a departure would only make tiles flicker.
-            return ()
-        case events.TrackAnnounced() | events.TrackLive() | events.TrackSilent():
-            return ()
-        case events.TrackEnded(participant=participant, track=track):
-            talk.forget_track(track.id)
-            return talk.update([wire.participant_info(participant, settings.region)])
-        case events.ParticipantEvent(participant=participant):
-            return talk.update([wire.participant_info(participant, settings.region)])
         case events.TrackHeard(track=heard):
             sid = talk.track_sid(heard)
             return () if sid is None else (SignalResponse(track_subscribed=TrackSubscribed(track_sid=sid)),)

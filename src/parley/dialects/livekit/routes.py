@@ -26,6 +26,7 @@ from parley.core.rooms import Seat
 from parley.dialects.livekit import auth, wire
 from parley.dialects.livekit.connect import Admitted, ConnectRequest, admit, check_attributes, read_connect
 from parley.dialects.livekit.errors import ConnectRefused, Malformed, NoSuchRoom, refusal
+from parley.dialects.livekit.news import Bulletins
 from parley.dialects.livekit.packets import PacketReader
 from parley.dialects.livekit.session import NORMAL, Session
 from parley.dialects.livekit.settings import LiveKitSettings
@@ -53,6 +54,7 @@ class LiveKit:
         self._settings = settings
         self._random = random
         self._server = wire.server_info(settings, random.getrandbits(128), product)
+        self._bulletins = Bulletins(settings.region)
         self._sessions: set[asyncio.Task[object]] = set()
 
     @property
@@ -188,7 +190,9 @@ class LiveKit:
 
     async def _talk(self, websocket: WebSocket, admitted: Admitted, seat: Seat) -> None:
         """Begin the session, and only then accept the socket, so that what goes wrong has a status of its own."""
-        session = Session(self._core, seat, admitted, self._settings, clock=self._core.clock, random=self._random)
+        session = Session(
+            self._core, seat, admitted, self._settings, self._bulletins, clock=self._core.clock, random=self._random
+        )
         try:
             subscriber_primary = session.open()
             join = wire.join(

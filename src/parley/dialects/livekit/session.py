@@ -27,10 +27,12 @@ from parley.dialects.livekit import auth, wire
 from parley.dialects.livekit.connect import Admitted
 from parley.dialects.livekit.events import room_update, tell
 from parley.dialects.livekit.frames import BadFrame, Frame
+from parley.dialects.livekit.news import Bulletins, is_succession, subject
 from parley.dialects.livekit.outbox import Outbox, TooSlow
 from parley.dialects.livekit.requests import Requests
 from parley.dialects.livekit.settings import LiveKitSettings
 from parley.dialects.livekit.signal import Conversation, Intent
+from parley.ids import ParticipantId
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +65,7 @@ class Session:
         seat: Seat,
         admitted: Admitted,
         settings: LiveKitSettings,
+        bulletins: Bulletins,
         *,
         clock: Clock,
         random: Random,
@@ -72,6 +75,9 @@ class Session:
         self._id = seat.participant.id
         self._admitted = admitted
         self._settings = settings
+        self._bulletins = bulletins
+        self._news: dict[ParticipantId, Participant] = {}
+        """Participants that the client is still to be told of, each as it is last."""
         self._clock = clock
         self._protocol = admitted.request.protocol
         self._talk = Conversation(self._protocol, random)
@@ -116,7 +122,7 @@ class Session:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._outbox.run())
                 reading = tasks.create_task(self._read(websocket))
-                self._talk.told([join.join.participant, *join.join.other_participants])
+                self._talk.told([self._seat.participant, *self._seat.others])
                 self._say(join)
                 try:
                     await self._converse()
@@ -198,27 +204,57 @@ class Session:
                 self._event = asyncio.ensure_future(self._seat.events.get())
         while not self._is_over and (event := self._seat.events.get_nowait()) is not None:
             self._happen(event)
+        self._tell_news()
 
     def _happen(self, event: Event) -> None:
+        participant = subject(event)
+        if participant is None:
+            self._happen_otherwise(event)
+        elif participant.id == self._id:
+            self._happen_to_me(event, participant)
+        elif is_succession(event, self._protocol):
+            self._news.pop(participant.id, None)
+        else:
+            if isinstance(event, events.TrackEnded):
+                self._talk.forget_track(event.track.id)
+            self._news[participant.id] = participant
+
+    def _happen_to_me(self, event: Event, me: Participant) -> None:
+        self._news[me.id] = me
         match event:
-            case events.ParticipantLeft(participant=participant, reason=reason) if participant.id == self._id:
+            case events.ParticipantLeft(reason=reason):
+                del self._news[me.id]
+                self._tell_news()
                 self._say(wire.leave(reason, self._protocol))
                 self._is_over = True
+            case events.ParticipantUpdated(changed=changed) if changed & _TELLS_TOKEN:
+                self._tell_news()
+                self._refresh(me)
+            case events.TrackEnded(track=track):
+                self._talk.forget_track(track.id)
+                self._tell_news()
+                self._requests.release(track.id)
+
+    def _happen_otherwise(self, event: Event) -> None:
+        match event:
             case events.PeerWantsOffer(upto=upto):
                 self._requests.want_offer(upto)
             case events.RoomUpdated(room=room, counts_only=counts_only):
                 self._room = room
                 if not counts_only:
                     self._room_at = self._clock.monotonic()
-            case events.ParticipantUpdated(participant=participant, changed=changed) if participant.id == self._id:
-                self._say(*tell(event, self._talk, self._settings))
-                if changed & _TELLS_TOKEN:
-                    self._refresh(participant)
-            case events.TrackEnded(participant=participant, track=track) if participant.id == self._id:
-                self._say(*tell(event, self._talk, self._settings))
-                self._requests.release(track.id)
             case _:
+                # It may name tracks that the client has yet to hear of.
+                self._tell_news()
                 self._say(*tell(event, self._talk, self._settings))
+
+    def _tell_news(self) -> None:
+        """Tell the client of the participants that something has happened to since it was last told."""
+        if self._news:
+            news, self._news = self._news, {}
+            participants = self._talk.news(news.values())
+            for frame in self._bulletins.write(participants, as_text=self._talk.speaks_text):
+                self._outbox.put(frame)
 
     # Time.
 

@@ -4,6 +4,8 @@ The number is written whole, so an id can be read back and no table of ids exist
 the prefix only.
 """
 
+import functools
+
 from parley.ids import BASE57_LENGTH, from_base57, to_base57
 
 ROOM = "RM_"
@@ -12,6 +14,7 @@ TRACK = "TR_"
 NODE = "ND_"
 
 
+@functools.lru_cache(maxsize=16_384)
 def write(prefix: str, number: int) -> str:
     """Spell an id, as in `PA_`: the prefix and 22 characters."""
     return prefix + to_base57(number)

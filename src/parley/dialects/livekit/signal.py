@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from livekit.protocol.models import ParticipantInfo
 from livekit.protocol.rtc import (
     AddTrackRequest,
     Pong,
@@ -30,17 +29,15 @@ from livekit.protocol.rtc import (
     UpdateTrackSettings,
 )
 
-from parley.core.model import LeaveReason
+from parley.core.model import LeaveReason, Participant
 from parley.dialects.livekit import wire
 from parley.dialects.livekit.frames import Frame, read_request, write_response
-from parley.ids import TrackId
+from parley.ids import ParticipantId, TrackId
 
 OK_PROTOCOL = 15
 """From this protocol on a client is told that a request succeeded."""
 MAX_NAMED_TRACKS = 16_384
 """SIDs remembered for one client, whether they came from us or were made up by it."""
-SUCCESSION_PROTOCOL = 12
-"""From this protocol on a client learns of a newer session of an identity from its new SID alone."""
 
 
 # What a client may want. Each intent keeps the request it came from, for an answer that repeats it.
@@ -153,8 +150,13 @@ class Conversation:
         # Clients only ever compare ids; a random first one shows where one relies on counting from 1.
         self._offer_id = random.randint(1, 256)
         self._outstanding: int | None = None
-        self._versions: dict[str, int] = {}
+        self._versions: dict[ParticipantId, int] = {}
         self._track_sids: dict[TrackId, str] = {}
+
+    @property
+    def speaks_text(self) -> bool:
+        """Whether the client last used a text frame itself, and so is sent them."""
+        return self._speaks_text
 
     def write(self, response: SignalResponse) -> Frame:
         """The frame for a message, of the kind the client last used itself."""
@@ -271,18 +273,19 @@ class Conversation:
         """Our offer was answered or withdrawn; a late answer to it means nothing any more."""
         self._outstanding = None
 
-    def told(self, infos: Iterable[ParticipantInfo]) -> None:
-        """Remember what the client already knows, from its `join`."""
-        for info in infos:
-            self._versions[info.sid] = info.version
-            self.named(*(track.sid for track in info.tracks))
+    def told(self, participants: Iterable[Participant]) -> None:
+        """Remember what the client already knows, from its `join` or an `update`."""
+        for participant in participants:
+            self._versions[participant.id] = participant.revision
+            for track in participant.published:
+                self._name(track.id, wire.track_sid(track))
 
     def named(self, *sids: str) -> None:
         """Remember tracks by the SIDs that the client knows them by."""
         for sid in sids:
             track = wire.read_track_sid(sid)
-            if track is not None and len(self._track_sids) < MAX_NAMED_TRACKS:
-                self._track_sids[track] = sid
+            if track is not None:
+                self._name(track, sid)
 
     def forget_track(self, track: TrackId) -> None:
         """A track has ended; its SID is never used again."""
@@ -292,16 +295,19 @@ class Conversation:
         """The SID that the client knows a track by; None where it was never told of it, nor spoke of it."""
         return self._track_sids.get(track)
 
-    def update(self, infos: Iterable[ParticipantInfo]) -> list[SignalResponse]:
-        """`update` messages with those of these that are news to the client, in order."""
+    def news(self, participants: Iterable[Participant]) -> list[Participant]:
+        """Those of these that are news to the client, in order. They count as told; a departure is always news."""
         news = []
-        for info in infos:
-            if info.state == ParticipantInfo.DISCONNECTED:
-                self._versions.pop(info.sid, None)
-                news.append(info)
+        for participant in participants:
+            if participant.is_gone:
+                self._versions.pop(participant.id, None)
+            elif self._versions.get(participant.id, -1) >= participant.revision:
                 continue
-            if self._versions.get(info.sid, -1) >= info.version:
-                continue
-            self.told([info])
-            news.append(info)
-        return wire.updates(news)
+            else:
+                self.told([participant])
+            news.append(participant)
+        return news
+
+    def _name(self, track: TrackId, sid: str) -> None:
+        if len(self._track_sids) < MAX_NAMED_TRACKS:
+            self._track_sids[track] = sid
