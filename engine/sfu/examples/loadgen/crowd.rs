@@ -24,6 +24,9 @@ struct Client {
     join_by: Option<Instant>,
     has_begun: bool,
     is_in: bool,
+    /// It has come once, and nothing has gone wrong since.
+    has_joined: bool,
+    /// It is to come back.
     is_leaving: bool,
 }
 
@@ -53,6 +56,7 @@ impl Crowd {
             join_by: None,
             has_begun: false,
             is_in: false,
+            has_joined: false,
             is_leaving: false,
         });
         Crowd {
@@ -68,9 +72,10 @@ impl Crowd {
         self.clients.len()
     }
 
-    /// How many are there.
+    /// How many have joined; who left to come back is one of them.
     pub fn joined(&self) -> usize {
-        self.clients.iter().filter(|client| client.is_in).count()
+        let joined = self.clients.iter().filter(|client| client.has_joined);
+        joined.count()
     }
 
     /// Whether everybody has come, or will not.
@@ -134,6 +139,7 @@ impl Crowd {
             if let Some(why) = client.progress.failure() {
                 client.join_by = None;
                 client.is_in = false;
+                client.has_joined = false;
                 if client.has_begun && client.thread.is_some() {
                     self.failed.push(format!("{}: {why}", client.seat.identity));
                     // Told once; the thread ends by itself.
@@ -152,6 +158,7 @@ impl Crowd {
             if has_come {
                 client.join_by = None;
                 client.is_in = true;
+                client.has_joined = true;
                 self.times.add(&steps);
             } else if now > join_by {
                 client.progress.fail(stuck(&steps));

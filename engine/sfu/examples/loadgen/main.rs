@@ -56,7 +56,7 @@ const VIDEO: &[u8] = include_bytes!("../../../../tests/vectors/rtp/video.trace")
 const AUDIO: &[u8] = include_bytes!("../../../../tests/vectors/rtp/audio.trace");
 
 /// How soon a client's thread sees that it is to leave.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(1000);
 const SHORT_PATIENCE: Duration = Duration::from_millis(10);
 /// Two sockets and one connection for each client, and some.
 const DESCRIPTORS: u64 = 65_536;

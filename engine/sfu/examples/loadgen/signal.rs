@@ -4,11 +4,13 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
+use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{HandshakeError, Message, WebSocket};
 
 use crate::messages::{Request, Response, SignalRequest, SignalResponse};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+const BUFFER_BYTES: usize = 4096;
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where the server is: `ws://host:port`.
@@ -66,7 +68,12 @@ impl Signal {
         waits(&stream, CONNECT_WITHIN)?;
         let query = "auto_subscribe=1&sdk=js&version=2.23.0&protocol=15&os=Linux&browser=loadgen";
         let request = format!("{}/rtc?access_token={token}&{query}", url.text);
-        let (socket, _) = tungstenite::client(request, stream).map_err(refused)?;
+        // A buffer is cleared for every read; the usual 128 KiB would cost more than the messages.
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER_BYTES)
+            .write_buffer_size(BUFFER_BYTES);
+        let (socket, _) = tungstenite::client::client_with_config(request, stream, Some(config))
+            .map_err(refused)?;
         waits(socket.get_ref(), patience)?;
         Ok(Signal { socket })
     }
