@@ -92,7 +92,7 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, stop.clone()).map_err(|error| error.to_string())?;
     }
-    let (media, thread) = Media::start(options.nack)?;
+    let (media, thread) = Media::start(options.nack, options.spin)?;
     let common = Arc::new(Common {
         url: options.url.clone(),
         key: Key {

@@ -74,15 +74,17 @@ pub struct Media {
 }
 
 impl Media {
-    /// Starts the thread. asks: whether its clients ask for missing packets.
-    pub fn start(asks: bool) -> Result<(Media, JoinHandle<()>), String> {
+    /// Starts the thread. asks: whether its clients ask for missing packets; spins: whether it looks for
+    /// something to do without end. On loopback the sender of a datagram wakes its receiver, which no
+    /// sender to another machine has to do; a receiver that does not sleep is not woken.
+    pub fn start(asks: bool, spins: bool) -> Result<(Media, JoinHandle<()>), String> {
         let failed = |error: rustix::io::Errno| error.to_string();
         let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(failed)?;
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(failed)?;
         let wake = Arc::new(wake);
         epoll::add(&epoll, &wake, EventData::new_u64(WAKE), EventFlags::IN).map_err(failed)?;
         let (commands, queue) = channel();
-        let thread = Thread::new(epoll, wake.clone(), queue, asks);
+        let thread = Thread::new(epoll, wake.clone(), queue, asks, spins);
         let handle = std::thread::Builder::new()
             .name("media".into())
             .spawn(move || thread.run())
@@ -126,11 +128,18 @@ struct Thread {
     due: BinaryHeap<Reverse<(Instant, TransportId, Due)>>,
     next_tick: Instant,
     is_over: bool,
+    spins: bool,
     world: World,
 }
 
 impl Thread {
-    fn new(epoll: OwnedFd, wake: Arc<OwnedFd>, queue: Commands<Command>, asks: bool) -> Thread {
+    fn new(
+        epoll: OwnedFd,
+        wake: Arc<OwnedFd>,
+        queue: Commands<Command>,
+        asks: bool,
+        spins: bool,
+    ) -> Thread {
         let now = Instant::now();
         Thread {
             epoll,
@@ -141,6 +150,7 @@ impl Thread {
             due: BinaryHeap::new(),
             next_tick: now,
             is_over: false,
+            spins,
             world: World {
                 now,
                 totals: Totals::default(),
@@ -190,6 +200,9 @@ impl Thread {
 
     /// How long there is nothing to do.
     fn patience(&self) -> rustix::time::Timespec {
+        if self.spins {
+            return rustix::time::Timespec::default();
+        }
         let first = self
             .due
             .peek()

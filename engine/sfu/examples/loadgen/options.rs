@@ -42,6 +42,7 @@ The run
   --burst N                 how many in a row are lost [1]
   --seed N                  of everything random [1]
   --cpu N                   keep the whole process on this processor
+  --spin                    never sleep: the server is not charged for waking this process up
   --json                    a JSON object a line on standard output
 record
   --identity NAME           whose tracks [the first that sends]
@@ -89,6 +90,7 @@ pub struct Options {
     pub loss: Loss,
     pub seed: u64,
     pub cpu: Option<usize>,
+    pub spin: bool,
     pub json: bool,
     pub identity: Option<String>,
     pub seconds: f64,
@@ -143,6 +145,7 @@ impl Options {
             },
             seed: 1,
             cpu: None,
+            spin: false,
             json: false,
             identity: None,
             seconds: 15.0,
@@ -193,6 +196,7 @@ impl Options {
                 Long("burst") => self.loss.burst = parser.value()?.parse()?,
                 Long("seed") => self.seed = parser.value()?.parse()?,
                 Long("cpu") => self.cpu = Some(parser.value()?.parse()?),
+                Long("spin") => self.spin = true,
                 Long("json") => self.json = true,
                 Long("identity") => self.identity = Some(parser.value()?.string()?),
                 Long("seconds") => self.seconds = number(parser, "--seconds")?,
