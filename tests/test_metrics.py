@@ -1,5 +1,6 @@
 """What /metrics shows."""
 
+from parley.engine.counters import GAUGES
 from parley.metrics import Metrics
 
 
@@ -38,3 +39,10 @@ def test_two_servers_in_one_process_do_not_share_instruments():
 
     assert "parley_join_seconds_count 1.0" in one.render().decode()
     assert "parley_join_seconds_count 0.0" in other.render().decode()
+
+
+def test_what_the_engine_holds_is_told_as_such():
+    text = Metrics(counters=lambda: dict.fromkeys(GAUGES, 1)).render().decode()
+
+    for kind in GAUGES:
+        assert f'parley_engine_objects{{kind="{kind}"}} 1.0' in text
