@@ -137,6 +137,7 @@ fn transport_stats<'py>(py: Python<'py>, stats: &TransportStats) -> PyResult<Bou
     values.set_item("sctp_rtt_ms", stats.sctp_rtt.map(ms))?;
     values.set_item("channels", stats.channels)?;
     values.set_item("remb_bps", stats.media.remb_bps)?;
+    values.set_item("rtt_ms", stats.media.rtt_ms)?;
     values.set_item("producers", producers)?;
     values.set_item("consumers", consumers)?;
     Ok(values)

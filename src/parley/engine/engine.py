@@ -95,7 +95,7 @@ class ConsumerStats:
     nacks_received: int = 0
     plis_received: int = 0
     lost: int = 0
-    """Packets lost in total, from the peer's last receiver report."""
+    """Packets lost in total, from the peer's last receiver report: on the path, before repair by RTX."""
     fraction_lost: float = 0.0
     """Fraction lost since the report before, 0 to 1."""
     rtt_ms: float | None = None
@@ -120,6 +120,8 @@ class TransportStats:
     channels: int = 0
     remb_bps: int | None = None
     """What the peer says it can receive (REMB), in bits a second; None before it says so."""
+    rtt_ms: float | None = None
+    """Round trip, smoothed over RTCP of both directions; None before the first that tells one."""
     producers: tuple[ProducerStats, ...] = ()
     consumers: tuple[ConsumerStats, ...] = ()
 

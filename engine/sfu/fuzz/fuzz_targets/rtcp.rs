@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use libfuzzer_sys::fuzz_target;
-use parley_sfu::rtcp::{Compound, Packet, Writer};
+use parley_sfu::rtcp::{Compound, Packet, Writer, XrBlock};
 
 fuzz_target!(|compound: &[u8]| {
     let mut buf = [0; 4096];
@@ -51,6 +51,14 @@ fuzz_target!(|compound: &[u8]| {
             }
             Packet::Fir { entries, .. } => entries.for_each(drop),
             Packet::Remb { ssrcs, .. } => ssrcs.for_each(drop),
+            Packet::Extended { ssrc, blocks } => {
+                for block in blocks {
+                    if let XrBlock::Delays(delays) = block {
+                        let delays: Vec<_> = delays.collect();
+                        assert!(Writer::new(&mut buf).delays(ssrc, &delays));
+                    }
+                }
+            }
             Packet::Pli { .. } | Packet::Other { .. } => {}
         }
     }

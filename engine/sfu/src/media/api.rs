@@ -196,7 +196,7 @@ pub struct ProducerStats {
     /// RTP packets and bytes, headers included, retransmissions counted once.
     pub packets: u64,
     pub bytes: u64,
-    /// Missing after repair (RFC 3550's cumulative loss); retransmissions count as received.
+    /// Missing after repair. What reports tell the publisher is the loss before it.
     pub lost: u64,
     /// Packets that were recovered by a retransmission.
     pub repaired: u64,
@@ -218,10 +218,11 @@ pub struct ConsumerStats {
     pub retransmitted: u64,
     pub nacks_received: u64,
     pub plis_received: u64,
-    /// From the peer's last receiver report.
+    /// From the peer's last receiver report: on the path, before repair by RTX.
     pub lost: u64,
     /// 0 to 1, since the report before it.
     pub fraction_lost: f32,
+    /// As that report tells it.
     pub rtt_ms: Option<f32>,
 }
 
@@ -232,4 +233,6 @@ pub struct MediaStats {
     pub consumers: Vec<ConsumerStats>,
     /// The peer's own estimate of what it can receive (REMB), in bits a second.
     pub remb_bps: Option<u64>,
+    /// Round trip, smoothed over reports of both directions; `None` before the first that tells one.
+    pub rtt_ms: Option<f32>,
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Moment;
 use super::api::Outbox;
+use super::budget::Budget;
 use super::counters::MediaCounters;
 use super::history::{History, Repeats};
 use super::munger::Munger;
@@ -14,12 +15,9 @@ use crate::rtcp::ReportBlock;
 use crate::rtp::{ExtensionList, Extensions, Header, write_header};
 use crate::spec::{CodecSpec, ConsumerId, ExtensionIds, MediaKind, Mid, SendSpec};
 
-/// Retransmissions may use as many bytes as media did, and this much ahead.
-const BUDGET: u64 = 256 << 10;
-const FIRST_BUDGET: u64 = 64 << 10;
-/// A question that comes again sooner is about what is still on its way.
+/// A question that comes again within a round trip is about what is still on its way.
 const LEAST_REPEAT: Duration = Duration::from_millis(10);
-const FIRST_RTT: Duration = Duration::from_millis(50);
+const MOST_REPEAT: Duration = Duration::from_millis(500);
 
 /// A packet of a producer, about to be forwarded.
 pub(super) struct Incoming<'a> {
@@ -41,6 +39,19 @@ pub(super) enum Offered {
     NotSent,
     /// The section does not list the codec; said once for each payload type.
     NoCodec,
+}
+
+/// What is to be done about a packet that a peer asks for again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Again {
+    /// This one, by [`retransmit`](Consumer::retransmit).
+    Resend(Lost),
+    /// Nothing: it has been sent again, or is not to be.
+    Settled,
+    /// It was never sent; the packet of the source that will bear the number.
+    NotYet(u64),
+    /// It is not kept any more, or never was.
+    Gone,
 }
 
 /// The payload types that a codec of the source has here.
@@ -100,7 +111,7 @@ pub(super) struct Consumer {
     /// The last payload type of the source that was looked up.
     looked_up: Option<(u8, Option<OutCodec>)>,
     repair: Repair,
-    budget: u64,
+    budget: Budget,
 
     /// A report of the peer named our SSRC, so the MID extension has done its work.
     is_known: bool,
@@ -140,7 +151,7 @@ impl Consumer {
             munger: Munger::new(random.first_seq(), random.u32()),
             looked_up: None,
             repair: Repair::None,
-            budget: FIRST_BUDGET,
+            budget: Budget::default(),
             is_known: false,
             peer: PeerView::default(),
             sr_sent: None,
@@ -244,7 +255,7 @@ impl Consumer {
             original: None,
         };
         if let Repair::Rtx { history, .. } = &mut self.repair {
-            history.record(seq, incoming.seq, self.starts);
+            history.record(seq, incoming.seq, self.starts, moment.ms());
         }
         let sent = self.send(&outgoing, incoming, transport, moment, out, true);
         match sent {
@@ -252,7 +263,7 @@ impl Consumer {
                 self.packets += 1;
                 self.bytes += len as u64;
                 self.payload_bytes += incoming.payload.len() as u64;
-                self.budget = (self.budget + len as u64).min(BUDGET);
+                self.budget.on_sent(len);
                 counters.rtp_out += 1;
                 counters.rtp_out_bytes += len as u64;
             }
@@ -265,15 +276,13 @@ impl Consumer {
         }
     }
 
-    /// A packet of the source is not to be forwarded to anyone.
-    pub fn skip(&mut self, seq: u64) {
-        if !self.is_waiting {
-            self.munger.skip(seq);
-        }
+    /// Packets `from..to` of the source are padding, and nothing to forward. False: those after them
+    /// have been forwarded, so the peer waits for something under their numbers.
+    pub fn skip(&mut self, from: u64, to: u64) -> bool {
+        self.is_waiting || self.munger.skip(from, to)
     }
 
-    /// The peer asks for `seq` again. With RTX: which packet of the source that is, if it is to be
-    /// sent by [`retransmit`](Self::retransmit). Without: it has been sent again here.
+    /// The peer asks for `seq` again. Without RTX it is sent again here.
     pub fn on_nack(
         &mut self,
         seq: u16,
@@ -281,51 +290,52 @@ impl Consumer {
         moment: Moment,
         out: &mut impl Outbox,
         counters: &mut MediaCounters,
-    ) -> Option<Lost> {
+    ) -> Again {
         self.nacks += 1;
         counters.nacks_in += 1;
         let now_ms = moment.ms();
-        let wait = self.peer.rtt.unwrap_or(FIRST_RTT).max(LEAST_REPEAT);
+        let wait = transport.rtt().clamp(LEAST_REPEAT, MOST_REPEAT);
         let is_soon = |repeated_ms: u32| {
             let since = now_ms.wrapping_sub(repeated_ms);
             repeated_ms != 0 && u128::from(since) < wait.as_millis()
         };
+        let not_sent = |munger: &Munger| munger.input(seq).map_or(Again::Gone, Again::NotYet);
         match &mut self.repair {
-            Repair::None => {
-                counters.nack_missed += 1;
-                None
-            }
+            Repair::None => Again::Gone,
             Repair::Rtx { history, .. } => {
                 let starts = self.starts;
-                let Some(sent) = history.find(seq).filter(|sent| sent.start == starts) else {
-                    counters.nack_missed += 1;
-                    return None;
+                let Some(sent) = history.find(seq) else {
+                    return not_sent(&self.munger);
                 };
+                if sent.start != starts {
+                    return Again::Gone;
+                }
                 if is_soon(sent.repeated_ms) {
                     counters.nack_repeated += 1;
-                    return None;
+                    return Again::Settled;
                 }
                 sent.repeated_ms = now_ms.max(1);
-                Some(Lost {
+                Again::Resend(Lost {
                     input: sent.input,
                     out: sent.out,
                 })
             }
             Repair::Repeat(repeats) => {
                 let Some((datagram, repeated_ms)) = repeats.find(seq) else {
-                    counters.nack_missed += 1;
-                    return None;
+                    return not_sent(&self.munger);
                 };
                 if is_soon(*repeated_ms) {
                     counters.nack_repeated += 1;
-                    return None;
+                    return Again::Settled;
                 }
-                let len = datagram.len() as u64;
-                if self.budget < len {
+                let len = datagram.len();
+                if !self.budget.allows(len, now_ms) {
                     counters.nack_over_budget += 1;
-                    return None;
+                    return Again::Settled;
                 }
-                let to = transport.route?;
+                let Some(to) = transport.route else {
+                    return Again::Settled;
+                };
                 *repeated_ms = now_ms.max(1);
                 let mut is_sent = false;
                 out.push(to, |slot| match slot.get_mut(..datagram.len()) {
@@ -337,13 +347,13 @@ impl Consumer {
                     None => 0,
                 });
                 if is_sent {
-                    self.budget -= len;
+                    self.budget.spend(len);
                     self.retransmitted += 1;
                     counters.retransmitted += 1;
                     counters.rtp_out += 1;
-                    counters.rtp_out_bytes += len;
+                    counters.rtp_out_bytes += len as u64;
                 }
-                None
+                Again::Settled
             }
         }
     }
@@ -368,7 +378,7 @@ impl Consumer {
             counters.nack_missed += 1;
             return;
         };
-        if self.budget < incoming.payload.len() as u64 {
+        if !self.budget.allows(incoming.payload.len(), moment.ms()) {
             counters.nack_over_budget += 1;
             return;
         }
@@ -382,7 +392,7 @@ impl Consumer {
         *next_seq += 1;
         match self.send(&outgoing, incoming, transport, moment, out, false) {
             Some(len) => {
-                self.budget = self.budget.saturating_sub(len as u64);
+                self.budget.spend(len);
                 self.retransmitted += 1;
                 counters.retransmitted += 1;
                 counters.rtp_out += 1;
@@ -392,23 +402,21 @@ impl Consumer {
         }
     }
 
-    /// A report block of the peer about our SSRC.
-    pub fn on_report(&mut self, report: &ReportBlock, now: Instant) {
+    /// A report block of the peer about our SSRC. Returns a round trip, if it tells one.
+    pub fn on_report(&mut self, report: &ReportBlock, now: Instant) -> Option<Duration> {
         self.is_known = true;
         self.peer.lost = report.cumulative_lost.max(0) as u64;
         self.peer.fraction_lost = report.fraction_lost;
-        let Some((ntp, sent)) = self.sr_sent else {
-            return;
-        };
+        let (ntp, sent) = self.sr_sent?;
         if report.last_sr != ntp || ntp == 0 {
-            return;
+            return None;
         }
         let delay =
             Duration::from_nanos(u64::from(report.delay_since_last_sr) * 1_000_000_000 / 65_536);
         // Negative when an earlier copy of the same report is meant.
-        if let Some(rtt) = now.saturating_duration_since(sent).checked_sub(delay) {
-            self.peer.rtt = Some(rtt);
-        }
+        let rtt = now.saturating_duration_since(sent).checked_sub(delay)?;
+        self.peer.rtt = Some(rtt);
+        Some(rtt)
     }
 
     /// The publisher's clock on our timeline; `None` while nothing is forwarded.
@@ -483,7 +491,7 @@ impl Consumer {
         out.push(to, |slot| {
             sent = build(slot, outgoing, incoming, &list, sealer);
             if let (Some(len), Some(repeats)) = (sent, repeats) {
-                repeats.record(outgoing.index, &slot[..len]);
+                repeats.record(outgoing.index, &slot[..len], moment.ms());
             }
             sent.unwrap_or(0)
         });

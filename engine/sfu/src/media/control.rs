@@ -3,14 +3,16 @@
 use std::time::Instant;
 
 use super::api::{MediaEvent, Outbox};
+use super::consumer::Again;
 use super::ingress::Resend;
 use super::keyframes::Ask;
 use super::producer::{Binding, FORWARDED_LAYER};
-use super::reception::SenderClock;
+use super::reception::{SenderClock, middle};
 use super::timers::Timer;
 use super::{Media, Moment};
-use crate::rtcp::{Compound, Packet, ReportBlocks};
+use crate::rtcp::{Compound, Packet, ReportBlocks, XrBlock, XrBlocks};
 use crate::srtp::OpenError;
+use std::time::Duration;
 
 /// Packets one NACK may ask for; the rest of it is left for the next.
 const MAX_NACKED: usize = 256;
@@ -76,9 +78,15 @@ impl Media {
                 for seq in numbers.drain(..) {
                     let held = &mut self.consumers[consumer];
                     let transport = &self.transports[key];
-                    let lost = held.on_nack(seq, transport, moment, out, &mut self.counters);
-                    if let Some(lost) = lost {
-                        self.resend(consumer, lost.input, Resend::Lost(lost), moment, out);
+                    match held.on_nack(seq, transport, moment, out, &mut self.counters) {
+                        Again::Resend(lost) => {
+                            self.resend(consumer, lost.input, Resend::Lost(lost), moment, out);
+                        }
+                        Again::NotYet(input) if self.is_awaited(consumer, input) => {
+                            self.counters.nack_ahead += 1;
+                        }
+                        Again::NotYet(_) | Again::Gone => self.counters.nack_missed += 1,
+                        Again::Settled => {}
                     }
                 }
                 self.numbers = numbers;
@@ -88,6 +96,7 @@ impl Media {
                     self.on_keyframe_request(consumer, moment, out);
                 }
             }
+            Packet::Extended { blocks, .. } => self.on_extended(key, blocks, moment),
             Packet::Fir { entries, .. } => {
                 for (ssrc, command) in entries {
                     let Some(consumer) = self.consumer_of(key, ssrc) else {
@@ -147,10 +156,45 @@ impl Media {
 
     fn on_reports(&mut self, key: usize, reports: ReportBlocks<'_>, now: Instant) {
         for report in reports {
-            if let Some(consumer) = self.consumer_of(key, report.ssrc) {
-                self.consumers[consumer].on_report(&report, now);
+            if let Some(consumer) = self.consumer_of(key, report.ssrc)
+                && let Some(rtt) = self.consumers[consumer].on_report(&report, now)
+            {
+                self.transports[key].on_rtt(rtt);
             }
         }
+    }
+
+    /// The peer's answer to our time of reference tells the round trip where we send nothing.
+    fn on_extended(&mut self, key: usize, blocks: XrBlocks<'_>, moment: Moment) {
+        let transport = &mut self.transports[key];
+        let ours = transport.rtcp_ssrc;
+        for block in blocks {
+            let XrBlock::Delays(delays) = block else {
+                continue;
+            };
+            for delay in delays.filter(|delay| delay.ssrc == ours) {
+                if delay.last_reference == 0 {
+                    continue;
+                }
+                let passed = middle(moment.ntp())
+                    .wrapping_sub(delay.last_reference)
+                    .wrapping_sub(delay.since);
+                // A difference of half the numbers' range or more is a negative one.
+                if passed < 1 << 31 {
+                    let nanos = u64::from(passed) * 1_000_000_000 / 65_536;
+                    transport.on_rtt(Duration::from_nanos(nanos));
+                }
+            }
+        }
+    }
+
+    /// Whether a packet of a consumer's source, not there yet, has been asked for.
+    fn is_awaited(&self, consumer: usize, input: u64) -> bool {
+        let source = self.consumers[consumer].source;
+        let producer = source.and_then(|source| self.producers.get(source));
+        producer
+            .and_then(|producer| producer.layers.get(usize::from(FORWARDED_LAYER)))
+            .is_some_and(|layer| layer.nack.is_missing(input))
     }
 
     /// The consumer that sends media with `ssrc` on this transport.
@@ -163,9 +207,17 @@ impl Media {
         let held = &mut self.consumers[consumer];
         held.plis += 1;
         self.counters.keyframe_requests_in += 1;
-        if let Some(source) = held.source.filter(|_| !held.is_paused) {
-            self.ask_keyframe(source, FORWARDED_LAYER, moment, out);
+        let Some(source) = held.source.filter(|_| !held.is_paused) else {
+            return;
+        };
+        let rtt = self.transports[held.transport].rtt();
+        let layer = &self.producers[source].layers[usize::from(FORWARDED_LAYER)];
+        // Whoever has begun has been sent that keyframe, and asked before it got there.
+        if !held.is_waiting && layer.keyframes.is_on_its_way(moment.now, rtt) {
+            self.counters.keyframe_requests_late += 1;
+            return;
         }
+        self.ask_keyframe(source, FORWARDED_LAYER, moment, out);
     }
 
     /// Asks the publisher for a keyframe, or remembers to when the last question is too recent.
@@ -186,6 +238,9 @@ impl Media {
         // Without an SSRC there is nobody to ask; the first packet asks for those who wait.
         if layer.ssrc.is_none() || !is_gated || held.is_paused {
             return;
+        }
+        if let Some(rtt) = self.transports[held.transport].measured_rtt {
+            layer.keyframes.set_rtt(rtt);
         }
         let timer = Timer::Keyframe(producer, layer_index);
         match layer.keyframes.ask(moment.now) {

@@ -34,14 +34,19 @@ counters! {
     nacks_out,
     /// Packets peers asked for, each time.
     nacks_in,
-    /// Of those: sent again; not kept any more; asked for again within a round trip; beyond the
-    /// budget of the sender.
+    /// Of those: sent again; missing here as well, to be sent when they come; not kept any more; asked
+    /// for again within a round trip; beyond the budget of the sender.
     retransmitted,
+    nack_ahead,
     nack_missed,
     nack_repeated,
     nack_over_budget,
-    /// Keyframe requests of peers, and those sent on after merging.
+    /// Packets given up: only a keyframe helps, or for audio nothing.
+    given_up,
+    /// Keyframe requests of peers; of those made when a keyframe was on its way already; and those sent
+    /// on after merging.
     keyframe_requests_in,
+    keyframe_requests_late,
     keyframe_requests_out,
     /// Keyframes begun.
     keyframes_in,
@@ -53,7 +58,7 @@ counters! {
     drop_forged,
     /// Dropped quietly: seen before. Some peers probe bandwidth by sending old packets again.
     drop_replayed,
-    /// Dropped: a retransmission of what had arrived.
+    /// Dropped: a packet that has come both by itself and by retransmission, the second time.
     drop_duplicate,
     /// Dropped: an SSRC that belongs to no section, with the held packets full.
     drop_unbound,

@@ -11,7 +11,7 @@ pub(super) struct Sent {
     pub input: u64,
     /// Start of the consumer it belongs to: the source's packets and timestamps of that time.
     pub start: u32,
-    /// Milliseconds of the last repetition, 0: none.
+    /// When it was last repeated, or was sent late; milliseconds, 0: neither.
     pub repeated_ms: u32,
 }
 
@@ -41,14 +41,21 @@ impl History {
         }
     }
 
-    pub fn record(&mut self, out: u64, input: u64, start: u32) {
+    /// now_ms: counts as the last repetition of what is sent late, since it is what a question on
+    /// its way asks for.
+    pub fn record(&mut self, out: u64, input: u64, start: u32, now_ms: u32) {
         let place = self.place(out);
+        let is_late = self.top > out;
+        let newer = self.ring[place].out;
+        if is_late && newer != u64::MAX && newer > out {
+            return;
+        }
         self.top = self.top.max(out);
         self.ring[place] = Sent {
             out,
             input,
             start,
-            repeated_ms: 0,
+            repeated_ms: if is_late { now_ms.max(1) } else { 0 },
         };
     }
 
@@ -103,7 +110,14 @@ impl Repeats {
         }
     }
 
-    pub fn record(&mut self, out: u64, datagram: &[u8]) {
+    /// now_ms: as for [`History::record`].
+    pub fn record(&mut self, out: u64, datagram: &[u8], now_ms: u32) {
+        let place = self.place(out);
+        let is_late = self.top > out;
+        let newer = self.ring[place].out;
+        if is_late && newer != u64::MAX && newer > out {
+            return;
+        }
         let capacity = self.bytes.len();
         let mut at = (self.written % capacity as u64) as usize;
         if at + datagram.len() > capacity {
@@ -114,12 +128,11 @@ impl Repeats {
             return;
         };
         room.copy_from_slice(datagram);
-        let place = self.place(out);
         self.ring[place] = Kept {
             out,
             position: self.written,
             len: datagram.len() as u16,
-            repeated_ms: 0,
+            repeated_ms: if is_late { now_ms.max(1) } else { 0 },
         };
         self.written += datagram.len() as u64;
         self.top = self.top.max(out);
@@ -152,7 +165,7 @@ mod tests {
     fn what_was_sent_is_found_until_its_place_is_taken() {
         let mut history = History::new(MediaKind::Audio);
         for out in 65_400..65_800 {
-            history.record(out, out + 7, 1);
+            history.record(out, out + 7, 1, 50);
         }
 
         assert_eq!(
@@ -168,10 +181,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sent_late_counts_as_just_repeated_and_displaces_nothing_newer() {
+        let mut history = History::new(MediaKind::Audio);
+        history.record(1000, 1000, 1, 50);
+        history.record(999, 999, 1, 50);
+        history.record(1000 - 256, 1, 1, 50);
+
+        assert_eq!(history.find(1000).map(|sent| sent.repeated_ms), Some(0));
+        assert_eq!(history.find(999).map(|sent| sent.repeated_ms), Some(50));
+        assert!(history.find(1000 - 256).is_none());
+    }
+
+    #[test]
     fn a_datagram_is_repeated_byte_for_byte() {
         let mut repeats = Repeats::new(MediaKind::Audio);
         for out in 0..500u64 {
-            repeats.record(out, &[out as u8; 150]);
+            repeats.record(out, &[out as u8; 150], 50);
         }
 
         for seq in 400..500u16 {

@@ -2,6 +2,7 @@
 
 use super::api::{MediaEvent, Outbox, PauseReason};
 use super::consumer::{Incoming, Lost, Offered};
+use super::nack::Came;
 use super::producer::{Binding, Current, FORWARDED_LAYER, Producer};
 use super::timers::Timer;
 use super::transport::{HOLD, Held, MAX_HELD};
@@ -15,8 +16,9 @@ use std::time::Duration;
 
 /// Between two transport-wide feedbacks, as libwebrtc sends them at high rates.
 const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
-/// Just above the wait of the NACK generator.
-const FIRST_NACK: Duration = Duration::from_millis(5);
+/// How far a retransmission may run ahead of everything received. One that seems further ahead is of
+/// a number half the range behind.
+const MAX_AHEAD: u64 = 1024;
 
 /// How a packet came, and its number as far as that tells.
 #[derive(Clone, Copy)]
@@ -278,18 +280,21 @@ impl Media {
         };
         let top = layer.reception.top();
         let seq = match (arrival, top) {
-            (Arrival::Plain(index), _) => index,
-            (Arrival::Rtx, Some(top)) => near16(top, header.seq),
-            // Nothing is known of the stream yet that the packet could repair.
-            (Arrival::Rtx, None) => {
-                counters.drop_duplicate += 1;
-                return;
+            (Arrival::Plain(index), _) => Some(index),
+            (Arrival::Rtx, Some(top)) => {
+                Some(near16(top, header.seq)).filter(|seq| *seq <= top + MAX_AHEAD)
             }
+            // Nothing is known of the stream yet that the packet could repair.
+            (Arrival::Rtx, None) => None,
         };
-        if !layer.seen.is_fresh(seq) {
+        let Some(seq) = seq.filter(|seq| layer.seen.is_fresh(*seq)) else {
+            if let Arrival::Plain(_) = arrival {
+                layer.reception.on_original();
+                layer.nack.on_original();
+            }
             counters.drop_duplicate += 1;
             return;
-        }
+        };
         if layer.current.is_none_or(|current| current.pt != header.pt) {
             let codec = producer.codecs.iter().position(|c| c.spec.pt == header.pt);
             layer.current = codec.map(|codec| Current {
@@ -306,14 +311,26 @@ impl Media {
         };
 
         layer.seen.mark(seq);
-        layer.reception.on_packet(seq);
+        match arrival {
+            Arrival::Plain(_) => layer.reception.on_packet(seq),
+            Arrival::Rtx => layer.reception.on_repair(seq),
+        }
         layer.stats.packets += 1;
         layer.stats.bytes += packet.len() as u64;
         layer.last_packet = Some(now);
         let timestamp = layer.timestamp(header.timestamp);
         let is_forwarded = layer_index == FORWARDED_LAYER;
-        let was_asked = seq < top.unwrap_or(0) && layer.nack.on_arrival(seq, now);
-        if was_asked {
+        let has_later = top.is_some_and(|top| top > seq);
+        let came = match arrival {
+            Arrival::Rtx => Came::Repaired,
+            Arrival::Plain(_) if codec.spec.rtx_pt.is_some() => Came::Late,
+            Arrival::Plain(_) => Came::LateOrRepeated,
+        };
+        let is_repaired = match has_later {
+            true => layer.nack.on_arrival(seq, came, now),
+            false => came == Came::Repaired,
+        };
+        if is_repaired {
             layer.stats.repaired += 1;
             counters.repaired_in += 1;
         } else if matches!(arrival, Arrival::Plain(_)) {
@@ -321,17 +338,32 @@ impl Media {
                 .reception
                 .on_timing(moment.since, timestamp, codec.spec.clock_hz);
         }
+        let is_padding = payload.is_empty();
+        let gap = top.map(|top| top + 1).filter(|next| seq > *next);
+        // Without RTX libwebrtc pads behind a whole frame only, and with its timestamp, so between two
+        // packets of that timestamp lies nothing but padding. It is never sent again.
+        let is_gap_hollow = is_padding && layer.ended == Some(header.timestamp);
+        if !has_later {
+            let is_end = is_padding || header.marker;
+            layer.ended = is_end.then_some(header.timestamp);
+        }
         let mut is_beyond_repair = false;
-        if let Some(top) = top
-            && seq > top + 1
+        if let Some(from) = gap
+            && !is_gap_hollow
             && is_forwarded
             && producer.nack
             && !producer.is_paused
         {
-            is_beyond_repair = layer.nack.on_gap(top + 1, seq, now);
-            let at = now + FIRST_NACK;
-            let timer = Timer::Nack(producer_key, layer_index);
-            self.timers.at(&mut layer.nack_due, at, timer);
+            match layer.nack.on_gap(from, seq, now) {
+                Ok(at) => {
+                    let timer = Timer::Nack(producer_key, layer_index);
+                    self.timers.at(&mut layer.nack_due, at, timer);
+                }
+                Err(count) => {
+                    is_beyond_repair = true;
+                    counters.given_up += count;
+                }
+            }
         }
 
         let was_active = std::mem::replace(&mut layer.is_active, true);
@@ -355,16 +387,10 @@ impl Media {
             counters.drop_layer += 1;
             return;
         }
-        if payload.is_empty() {
-            counters.padding_in += 1;
-            for consumer in &producer.consumers {
-                self.consumers[*consumer].skip(seq);
-            }
-            return;
-        }
+        counters.padding_in += u64::from(is_padding);
         let starts_keyframe = codec.codec.starts_keyframe(payload);
         if starts_keyframe {
-            layer.keyframes.on_keyframe();
+            layer.keyframes.on_keyframe(seq, now);
             layer.stats.keyframes += 1;
             counters.keyframes_in += 1;
         }
@@ -386,9 +412,8 @@ impl Media {
             timestamp,
             is_start: starts_keyframe || !codec.codec.has_keyframes(),
         };
-        let has_later = top.is_some_and(|top| top > seq);
-        let mut is_wanted = is_beyond_repair && codec.codec.has_keyframes();
-        is_wanted |= !was_active && !incoming.is_start && codec.codec.has_keyframes();
+        let is_helpless = is_beyond_repair || !was_active;
+        let is_wanted = is_helpless && !incoming.is_start && codec.codec.has_keyframes();
         let mut has_started = false;
         for place in 0..producer.consumers.len() {
             let consumer_key = producer.consumers[place];
@@ -396,6 +421,13 @@ impl Media {
             // A mistake in sending is the subscriber's end, and not the publisher's.
             self.at_work = Some(consumer.transport);
             strike!(Forward, consumer.id.0);
+            // Padding is forwarded, empty, to those only who would ask for its number for ever.
+            if is_padding {
+                let from = gap.filter(|_| is_gap_hollow).unwrap_or(seq);
+                if consumer.skip(from, seq + 1) {
+                    continue;
+                }
+            }
             let transport = &mut self.transports[consumer.transport];
             let offered = consumer.offer(
                 &incoming,
@@ -478,6 +510,7 @@ impl Media {
         let transport = &mut self.transports[consumer.transport];
         let counters = &mut self.counters;
         match how {
+            Resend::Late if incoming.payload.is_empty() && consumer.skip(seq, seq + 1) => {}
             Resend::Late => {
                 consumer.offer(&incoming, codec, transport, moment, out, counters);
             }
@@ -495,7 +528,7 @@ impl Media {
         })
     }
 
-    fn is_anyone_there(&self, producer: usize) -> bool {
+    pub(super) fn is_anyone_there(&self, producer: usize) -> bool {
         let producer = &self.producers[producer];
         producer
             .consumers

@@ -7,6 +7,7 @@
 
 mod api;
 mod apply;
+mod budget;
 mod cache;
 mod consumer;
 mod control;
@@ -64,6 +65,12 @@ impl Moment {
     /// Ticks of 250 µs, as transport-wide feedback counts.
     fn ticks(self) -> i64 {
         (self.since.as_micros() / 250) as i64
+    }
+
+    /// The form of an NTP timestamp, 32.32 bit fixed point, of the time since the first call: for
+    /// those who only give it back (RFC 3550 §4 allows elapsed time where there is no wall clock).
+    fn ntp(self) -> u64 {
+        ((self.since.as_nanos() << 32) / 1_000_000_000) as u64
     }
 }
 
@@ -297,6 +304,7 @@ impl Media {
                 .map(|(_, key)| consumer_stats(&self.consumers[*key]))
                 .collect(),
             remb_bps: transport.remb_bps,
+            rtt_ms: transport.measured_rtt.map(millis),
         })
     }
 
@@ -347,8 +355,12 @@ fn consumer_stats(consumer: &Consumer) -> ConsumerStats {
         plis_received: consumer.plis,
         lost: consumer.peer.lost,
         fraction_lost: f32::from(consumer.peer.fraction_lost) / 256.0,
-        rtt_ms: consumer.peer.rtt.map(|rtt| rtt.as_secs_f32() * 1000.0),
+        rtt_ms: consumer.peer.rtt.map(millis),
     }
+}
+
+fn millis(time: Duration) -> f32 {
+    time.as_secs_f32() * 1000.0
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::unwrap::near16;
+
 /// Timestamps are counted from here, so that a packet older than the first has a number as well.
 pub(super) const EPOCH: u64 = 1 << 40;
 /// Skips remembered; a packet older than these is not placed any more.
@@ -69,23 +71,23 @@ impl Munger {
         self.ts_shift = target.wrapping_sub(timestamp);
     }
 
-    /// Input `seq` is not forwarded, and its number is given to the next. If a later one has been
-    /// forwarded already, the gap stays.
-    pub fn skip(&mut self, seq: u64) {
+    /// Inputs `from..to` are not forwarded, and their numbers are given to the next. False: a later
+    /// one has been forwarded already, so they keep their numbers.
+    pub fn skip(&mut self, from: u64, to: u64) -> bool {
         let Some(last) = self.ranges.last_mut() else {
-            return;
+            return true;
         };
-        if seq < self.top_in || seq < last.start {
-            return;
+        if from < self.top_in || from < last.start {
+            return false;
         }
         let range = Range {
-            start: seq + 1,
-            skipped: 1,
-            shift: last.shift.wrapping_sub(1),
+            start: to,
+            skipped: to - from,
+            shift: last.shift.wrapping_sub(to - from),
         };
-        if last.start == seq && last.skipped > 0 {
+        if last.start == from && last.skipped > 0 {
             *last = Range {
-                skipped: last.skipped + 1,
+                skipped: last.skipped + range.skipped,
                 ..range
             };
         } else {
@@ -94,7 +96,8 @@ impl Munger {
             }
             self.ranges.push(range);
         }
-        self.top_in = seq + 1;
+        self.top_in = to;
+        true
     }
 
     /// The output number of input `seq`; `None`: it is not to be forwarded.
@@ -103,6 +106,18 @@ impl Munger {
         self.top_in = self.top_in.max(seq + 1);
         self.next_out = self.next_out.max(out + 1);
         Some(out)
+    }
+
+    /// The input whose number is, or would be, `out`; `None`: it was not given out since the start.
+    pub fn input(&self, out: u16) -> Option<u64> {
+        let out = near16(self.next_out, out);
+        let first = self.ranges.iter().rev().find_map(|range| {
+            let first = range.start.wrapping_add(range.shift);
+            (out >= first).then_some(range.shift)
+        });
+        first
+            .filter(|_| out < self.next_out)
+            .map(|shift| out.wrapping_sub(shift))
     }
 
     /// The output timestamp of an input timestamp.
@@ -156,8 +171,8 @@ mod tests {
         let mut munger = started(10);
 
         assert_eq!(munger.seq(10), Some(500));
-        munger.skip(11);
-        munger.skip(12);
+        munger.skip(11, 12);
+        munger.skip(12, 13);
         assert_eq!(munger.seq(13), Some(501));
         assert_eq!(munger.seq(12), None);
         assert_eq!(munger.seq(14), Some(502));
@@ -168,10 +183,22 @@ mod tests {
         let mut munger = started(10);
 
         assert_eq!(munger.seq(10), Some(500));
-        munger.skip(13);
+        munger.skip(13, 14);
         assert_eq!(munger.seq(14), Some(503));
         assert_eq!(munger.seq(12), Some(502));
         assert_eq!(munger.seq(11), Some(501));
+    }
+
+    #[test]
+    fn what_is_skipped_too_late_keeps_its_number() {
+        let mut munger = started(10);
+        munger.seq(10);
+        munger.seq(13);
+
+        assert!(!munger.skip(11, 12));
+        assert_eq!(munger.seq(11), Some(501));
+        assert!(munger.skip(14, 17));
+        assert_eq!(munger.seq(17), Some(504));
     }
 
     #[test]
@@ -224,7 +251,7 @@ mod tests {
 
     proptest! {
         /// Packets come late, get lost and are skipped: the output has a gap exactly where the input
-        /// lacks a packet or a skip came too late, and no number is used twice.
+        /// lacks a packet, no number is used twice, and each leads back to its input.
         #[test]
         fn the_output_has_no_gap_that_the_input_lacks(
             packets in prop::collection::vec((0u8..10, 0u8..10, 0u64..4), 1..300),
@@ -246,16 +273,13 @@ mod tests {
                 input.iter().map(|(_, seq, _)| *seq).collect();
 
             let mut out = BTreeMap::new();
-            let mut late_skips = 0;
             let mut top = 0;
             for (_, seq, is_padding) in input {
-                if is_padding {
-                    if seq < top {
-                        late_skips += 1;
-                    }
-                    munger.skip(seq);
+                if is_padding && munger.skip(seq, seq + 1) {
+                    prop_assert!(seq >= top);
                 } else if let Some(number) = munger.seq(seq) {
                     prop_assert!(out.insert(number, seq).is_none(), "{number} twice");
+                    prop_assert_eq!(munger.input(number as u16), Some(seq));
                 } else {
                     // Only something older than the ranges remembered may be dropped.
                     prop_assert!(top - seq > 4);
@@ -263,7 +287,7 @@ mod tests {
                 top = top.max(seq + 1);
             }
 
-            // In order, and gaps only for what never came or was skipped too late.
+            // In order, and gaps only for what never came.
             let numbers: Vec<_> = out.into_iter().collect();
             for pair in numbers.windows(2) {
                 prop_assert!(pair[0].1 < pair[1].1);
@@ -271,7 +295,7 @@ mod tests {
             if let (Some((low, first)), Some((high, last))) = (numbers.first(), numbers.last()) {
                 let gaps = high - low + 1 - numbers.len() as u64;
                 let lacking = (*first..=*last).filter(|n| !arrived.contains(n)).count() as u64;
-                prop_assert!(gaps <= lacking + late_skips, "{gaps} gaps, {lacking} lacking");
+                prop_assert!(gaps <= lacking, "{gaps} gaps, {lacking} lacking");
             }
         }
     }

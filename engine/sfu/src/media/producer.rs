@@ -108,7 +108,7 @@ impl Producer {
                 .map(|(index, rid)| {
                     let is_forwarded = index == usize::from(FORWARDED_LAYER);
                     let cache = is_forwarded.then(|| Cache::new(spec.kind, keep));
-                    Layer::new(rid, gap(&self.policy, index), cache)
+                    Layer::new(rid, gap(&self.policy, index), keep, cache)
                 })
                 .collect();
         }
@@ -233,6 +233,8 @@ pub(super) struct Layer {
     pub clock: Option<SenderClock>,
     /// Kept for the layer that is forwarded.
     pub cache: Option<Cache>,
+    /// The highest packet ended a frame, or was of padding behind one: the timestamp it bore.
+    pub ended: Option<u32>,
     timestamp: Option<u64>,
     pub stats: LayerStats,
 }
@@ -248,7 +250,7 @@ pub(super) struct LayerStats {
 }
 
 impl Layer {
-    fn new(rid: Option<Rid>, gap: Duration, cache: Option<Cache>) -> Self {
+    fn new(rid: Option<Rid>, gap: Duration, keep: Duration, cache: Option<Cache>) -> Self {
         Layer {
             rid,
             ssrc: None,
@@ -258,12 +260,13 @@ impl Layer {
             last_packet: None,
             reception: Reception::default(),
             seen: Window::default(),
-            nack: NackList::default(),
+            nack: NackList::new(keep),
             nack_due: None,
             keyframes: Keyframes::new(gap),
             keyframe_due: None,
             clock: None,
             cache,
+            ended: None,
             timestamp: None,
             stats: LayerStats::default(),
         }
@@ -277,6 +280,8 @@ impl Layer {
         self.reception = Reception::default();
         self.seen = Window::default();
         self.nack.clear();
+        self.keyframes.forget_numbers();
+        self.ended = None;
         self.clock = None;
         self.timestamp = None;
         if let Some(cache) = &mut self.cache {

@@ -1,4 +1,9 @@
 //! What a receiver report says of one source: loss and jitter (RFC 3550 §6.4.1, A.3, A.8).
+//!
+//! A report is about the path, since publishers adapt to it: a packet that only came as a
+//! retransmission, on an SSRC of its own, is lost there (as libwebrtc reports it too). One that was
+//! sent again as it was cannot be told from one that is late, and is received (A.3). What is missing
+//! after all repair is [`Reception::lost`].
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +29,10 @@ pub(super) fn middle(ntp: u64) -> u32 {
 pub(super) struct Reception {
     first: Option<u64>,
     top: u64,
+    /// With their own SSRC.
     received: u64,
+    /// By retransmission alone.
+    repaired: u64,
     expected_before: u64,
     received_before: u64,
     /// Arrival against timestamp of the last packet in order, in clock units, and the jitter × 16.
@@ -33,13 +41,29 @@ pub(super) struct Reception {
 }
 
 impl Reception {
-    /// A packet that was not seen before, repaired ones included.
+    /// A packet that was not seen before, on its own SSRC.
     pub fn on_packet(&mut self, seq: u64) {
+        self.extend(seq);
+        self.received += 1;
+    }
+
+    /// A packet that was not seen before, by retransmission.
+    pub fn on_repair(&mut self, seq: u64) {
+        self.extend(seq);
+        self.repaired += 1;
+    }
+
+    /// A packet came on its own SSRC that a retransmission had brought already.
+    pub fn on_original(&mut self) {
+        self.repaired = self.repaired.saturating_sub(1);
+        self.received += 1;
+    }
+
+    fn extend(&mut self, seq: u64) {
         let first = *self.first.get_or_insert(seq);
         // Packets that were overtaken by the first one extend the count downward.
         self.first = Some(first.min(seq));
         self.top = self.top.max(seq);
-        self.received += 1;
     }
 
     /// Takes the jitter from a packet that came on its own, in order or not.
@@ -60,6 +84,11 @@ impl Reception {
 
     /// Missing after repair.
     pub fn lost(&self) -> u64 {
+        self.missed().saturating_sub(self.repaired)
+    }
+
+    /// Missing before repair.
+    fn missed(&self) -> u64 {
         self.expected().saturating_sub(self.received)
     }
 
@@ -79,7 +108,7 @@ impl Reception {
         ReportBlock {
             ssrc,
             fraction_lost: (lost * 256).checked_div(expected).unwrap_or(0).min(255) as u8,
-            cumulative_lost: self.lost().min(0x7f_ffff) as i32,
+            cumulative_lost: self.missed().min(0x7f_ffff) as i32,
             highest_seq: self.top as u32,
             jitter: self.jitter(),
             last_sr: clock.map_or(0, |c| middle(c.ntp)),
@@ -116,13 +145,55 @@ mod tests {
     }
 
     #[test]
-    fn a_repaired_packet_is_not_lost() {
+    fn a_late_packet_is_not_lost() {
         let mut reception = Reception::default();
         for seq in [1, 2, 4, 3] {
             reception.on_packet(seq);
         }
 
+        let report = reception.report(7, None, Instant::now());
+        assert_eq!((report.cumulative_lost, report.fraction_lost), (0, 0));
         assert_eq!(reception.lost(), 0);
+    }
+
+    #[test]
+    fn a_repaired_packet_is_lost_on_the_path_and_not_in_the_end() {
+        let mut reception = Reception::default();
+        [1, 2, 4]
+            .into_iter()
+            .for_each(|seq| reception.on_packet(seq));
+        reception.on_repair(3);
+
+        let report = reception.report(7, None, Instant::now());
+        assert_eq!((report.cumulative_lost, report.fraction_lost), (1, 64));
+        assert_eq!(reception.lost(), 0);
+    }
+
+    #[test]
+    fn an_original_that_comes_after_its_repair_was_not_lost() {
+        let mut reception = Reception::default();
+        [1, 2, 4]
+            .into_iter()
+            .for_each(|seq| reception.on_packet(seq));
+        reception.on_repair(3);
+        reception.report(7, None, Instant::now());
+
+        reception.on_original();
+
+        let report = reception.report(7, None, Instant::now());
+        assert_eq!((report.cumulative_lost, report.fraction_lost), (0, 0));
+        assert_eq!(reception.lost(), 0);
+    }
+
+    #[test]
+    fn the_highest_number_counts_its_cycles() {
+        let mut reception = Reception::default();
+        (65_530..65_546).for_each(|seq| reception.on_packet(seq));
+
+        let report = reception.report(7, None, Instant::now());
+
+        assert_eq!(report.highest_seq, 1 << 16 | 9);
+        assert_eq!(report.cumulative_lost, 0);
     }
 
     #[test]

@@ -17,6 +17,8 @@ const MAX_ITEMS: usize = 30;
 const UNCAPPED_BPS: u64 = 50_000_000;
 /// SSRCs named in a REMB.
 const MAX_REMB_SSRCS: usize = 32;
+/// Packets asked for by one NACK. Far apart each takes four bytes, and it has to fit a datagram.
+const MAX_NACK: usize = 128;
 /// Silence of a publisher after which asking for keyframes is pointless until it returns.
 const ASK_WHILE: Duration = Duration::from_secs(2);
 
@@ -52,6 +54,11 @@ impl Media {
                     let is_due = layer_state.keyframes.on_timer(now, has_waiting && is_there);
                     if is_due && !held.is_paused {
                         self.send_keyframe_request(producer, layer, moment, out);
+                    } else if let Some(next) = layer_state.keyframes.next()
+                        && next > now
+                    {
+                        // The round trip has grown since this was set.
+                        self.timers.at(&mut layer_state.keyframe_due, next, timer);
                     }
                 }
             }
@@ -150,10 +157,13 @@ impl Media {
             }
         }
         let cname = std::mem::take(&mut transport.cname);
-        for reports in reports.chunks(MAX_ITEMS - 1) {
+        for (n, reports) in reports.chunks(MAX_ITEMS - 1).enumerate() {
             transport.send_rtcp(mtu, out, &mut self.counters, |writer| {
                 writer.receiver_report(sender, reports);
                 writer.cname(sender, &cname);
+                if n == 0 {
+                    writer.reference_time(sender, moment.ntp());
+                }
             });
         }
         transport.cname = cname;
@@ -242,7 +252,8 @@ impl Media {
         let held = &mut self.producers[producer];
         let layer = &mut held.layers[usize::from(layer_index)];
         let mut numbers = std::mem::take(&mut self.numbers);
-        let asked = layer.nack.take_due(moment.now, &mut numbers);
+        let rtt = self.transports[held.transport].measured_rtt;
+        let given_up = layer.nack.take_due(moment.now, rtt, &mut numbers);
         if let Some(at) = layer.nack.next_due() {
             let timer = Timer::Nack(producer, layer_index);
             self.timers.at(&mut layer.nack_due, at, timer);
@@ -253,13 +264,18 @@ impl Media {
             let transport = &mut self.transports[held.transport];
             let sender = transport.rtcp_ssrc;
             let mtu = self.config.mtu_bytes;
-            transport.send_rtcp(mtu, out, &mut self.counters, |writer| {
-                writer.nack(sender, media, &numbers);
-            });
+            for numbers in numbers.chunks(MAX_NACK) {
+                transport.send_rtcp(mtu, out, &mut self.counters, |writer| {
+                    writer.nack(sender, media, numbers);
+                });
+            }
         }
         numbers.clear();
         self.numbers = numbers;
-        if asked.gave_up {
+        self.counters.given_up += given_up.map_or(0, |packets| packets.count);
+        let is_broken =
+            given_up.is_some_and(|packets| !layer.keyframes.makes_up_for(packets.highest));
+        if is_broken && self.is_anyone_there(producer) {
             self.ask_keyframe(producer, layer_index, moment, out);
         }
     }

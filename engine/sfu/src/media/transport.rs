@@ -19,6 +19,8 @@ use crate::srtp::{Opener, Sealer};
 pub(super) const MAX_HELD: usize = 8;
 /// And for how long they are worth anything.
 pub(super) const HOLD: Duration = Duration::from_secs(2);
+/// Before anything has been measured.
+const FIRST_RTT: Duration = Duration::from_millis(50);
 
 /// Which consumer sends with an SSRC.
 #[derive(Clone, Copy)]
@@ -58,6 +60,8 @@ pub(super) struct Transport {
     /// What sections of the peer's have agreed to.
     pub has_twcc: bool,
     pub has_remb: bool,
+    /// The path's, smoothed, from reports of either direction.
+    pub measured_rtt: Option<Duration>,
 
     pub consumers: Vec<(Mid, usize)>,
     pub senders: HashMap<u32, Sender, RandomState>,
@@ -89,6 +93,7 @@ impl Transport {
             max_in_bps: None,
             has_twcc: false,
             has_remb: false,
+            measured_rtt: None,
             consumers: Vec::new(),
             senders: HashMap::with_hasher(hasher),
             sender_reports_due: None,
@@ -100,6 +105,19 @@ impl Transport {
     /// Whether anything can be sent: ICE has found a way and DTLS has agreed on keys.
     pub fn is_ready(&self) -> bool {
         self.route.is_some() && self.sealer.is_some()
+    }
+
+    /// The round trip to the peer, or a guess.
+    pub fn rtt(&self) -> Duration {
+        self.measured_rtt.unwrap_or(FIRST_RTT)
+    }
+
+    /// A report told of one round trip.
+    pub fn on_rtt(&mut self, sample: Duration) {
+        self.measured_rtt = Some(match self.measured_rtt {
+            Some(rtt) => (rtt * 7 + sample) / 8,
+            None => sample,
+        });
     }
 
     pub fn producer(&self, mid: &str) -> Option<usize> {

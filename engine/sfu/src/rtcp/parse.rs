@@ -1,7 +1,8 @@
 //! RTCP compounds as they arrive. What is malformed ends the compound; what is unknown is passed by.
 
 use super::twcc::TwccFeedback;
-use super::{AFB, BYE, CNAME, FIR, NACK, PLI, PSFB, REMB, RR, RTPFB, SDES, SR, TWCC};
+use super::xr::XrBlocks;
+use super::{AFB, BYE, CNAME, FIR, NACK, PLI, PSFB, REMB, RR, RTPFB, SDES, SR, TWCC, XR};
 use crate::wire::{be16, be24, be32, be64};
 
 /// One packet of a compound.
@@ -46,7 +47,11 @@ pub enum Packet<'a> {
         bitrate_bps: u64,
         ssrcs: SsrcList<'a>,
     },
-    /// Extended reports, application packets, and whatever comes to be.
+    Extended {
+        ssrc: u32,
+        blocks: XrBlocks<'a>,
+    },
+    /// Application packets, and whatever comes to be.
     Other {
         packet_type: u8,
     },
@@ -157,6 +162,12 @@ fn read(packet_type: u8, count: u8, body: &[u8]) -> Option<Packet<'_>> {
                 },
             }
         }
+        (XR, _) => Packet::Extended {
+            ssrc: be32(body, 0)?,
+            blocks: XrBlocks {
+                rest: body.get(4..)?,
+            },
+        },
         _ => Packet::Other { packet_type },
     })
 }

@@ -168,7 +168,7 @@ fn a_truncated_compound_yields_its_whole_packets() {
 
 #[test]
 fn an_unknown_packet_is_passed_by() {
-    let mut bytes = vec![0x80, 207, 0, 1, 0, 0, 0, 1];
+    let mut bytes = vec![0x80, 204, 0, 1, 0, 0, 0, 1];
     bytes.extend(written(|writer| {
         writer.pli(1, 2);
     }));
@@ -177,9 +177,66 @@ fn an_unknown_packet_is_passed_by() {
 
     assert!(matches!(
         packets.next(),
-        Some(Packet::Other { packet_type: 207 })
+        Some(Packet::Other { packet_type: 204 })
     ));
     assert!(matches!(packets.next(), Some(Packet::Pli { .. })));
+}
+
+#[test]
+fn a_time_of_reference_and_its_echo_are_read() {
+    let delays = [1, 2].map(|n| XrDelay {
+        ssrc: n,
+        last_reference: 0x0203_0405,
+        since: 100 * n,
+    });
+    let bytes = written(|writer| {
+        writer.reference_time(7, 0x0001_0203_0405_0607);
+        writer.delays(8, &delays);
+    });
+    let mut packets = Compound::new(&bytes);
+
+    let Some(Packet::Extended {
+        ssrc: 7,
+        mut blocks,
+    }) = packets.next()
+    else {
+        panic!("no time of reference");
+    };
+    assert!(matches!(
+        blocks.next(),
+        Some(XrBlock::ReferenceTime {
+            ntp: 0x0001_0203_0405_0607
+        })
+    ));
+    assert!(blocks.next().is_none());
+    let Some(Packet::Extended {
+        ssrc: 8,
+        mut blocks,
+    }) = packets.next()
+    else {
+        panic!("no delays");
+    };
+    let Some(XrBlock::Delays(read)) = blocks.next() else {
+        panic!("no delays");
+    };
+    assert_eq!(read.collect::<Vec<_>>(), delays);
+}
+
+#[test]
+fn blocks_of_an_extended_report_that_are_not_known_are_passed_by() {
+    // RFC 3611 §4.7: a block of VoIP metrics, cut short; then our own kind.
+    let mut bytes = vec![0x80, 207, 0, 6, 0, 0, 0, 9, 7, 0, 0, 1, 1, 2, 3, 4];
+    bytes.extend([4, 0, 0, 2, 0, 0, 0, 1, 0x80, 0, 0, 0]);
+
+    let Some(Packet::Extended { blocks, .. }) = Compound::new(&bytes).next() else {
+        panic!("no extended report");
+    };
+
+    let read: Vec<_> = blocks.collect();
+    assert!(
+        matches!(read[..], [XrBlock::ReferenceTime { ntp: 0x1_8000_0000 }]),
+        "{read:?}"
+    );
 }
 
 /// Every report of what waits, read back.
@@ -327,6 +384,13 @@ proptest! {
                 Packet::Twcc { feedback, .. } => feedback.statuses().for_each(drop),
                 Packet::Fir { entries, .. } => entries.for_each(drop),
                 Packet::Remb { ssrcs, .. } => ssrcs.for_each(drop),
+                Packet::Extended { blocks, .. } => {
+                    for block in blocks {
+                        if let XrBlock::Delays(delays) = block {
+                            delays.for_each(drop);
+                        }
+                    }
+                }
                 Packet::Pli { .. } | Packet::Other { .. } => {}
             }
         }

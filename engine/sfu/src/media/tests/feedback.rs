@@ -1,6 +1,6 @@
 use super::rig::*;
 use crate::media::*;
-use crate::rtcp::{ReportBlock, SenderInfo};
+use crate::rtcp::{ReportBlock, SenderInfo, XrDelay};
 use crate::spec::*;
 
 fn sender_report(rig: &mut Rig, peer: usize, ssrc: u32, ntp: u64, rtp: u32) {
@@ -137,6 +137,92 @@ fn a_round_trip_is_measured_against_the_report_that_was_sent() {
 }
 
 #[test]
+fn the_round_trip_to_a_publisher_is_known_though_nothing_is_sent_to_it() {
+    let mut rig = Rig::new(1);
+    rig.receive(0, 1, recv_audio("0", 10));
+    rig.advance(ms(300));
+    rig.rtp(0, audio(10, 1));
+    rig.advance(ms(900));
+    let reference = rig.take_reports(0).into_iter().find_map(|r| match r {
+        Report::Reference(ssrc, ntp) => Some((ssrc, ntp)),
+        _ => None,
+    });
+    let (ssrc, ntp) = reference.unwrap();
+    let asked = rig.now;
+
+    rig.advance(ms(70));
+    rig.rtcp(0, |writer| {
+        let delay = XrDelay {
+            ssrc,
+            last_reference: (ntp >> 16) as u32,
+            since: 65_536 / 25,
+        };
+        let others = XrDelay { ssrc: 99, ..delay };
+        writer.delays(10, &[others, delay]);
+    });
+
+    // Reported at 1 s, now 1.27 s, of which the peer took 40 ms.
+    assert_eq!(asked, rig.now - ms(70));
+    let stats = rig.media.stats(rig.peers[0].transport).unwrap();
+    assert!((stats.rtt_ms.unwrap() - 230.0).abs() < 0.2, "{stats:?}");
+}
+
+#[test]
+fn an_echo_from_the_future_or_of_nothing_tells_no_round_trip() {
+    let mut rig = Rig::new(1);
+    rig.receive(0, 1, recv_audio("0", 10));
+    rig.rtp(0, audio(10, 1));
+    rig.advance(ms(1100));
+    let mut reports = rig.take_reports(0).into_iter();
+    let ssrc = reports.find_map(|r| match r {
+        Report::Reference(ssrc, _) => Some(ssrc),
+        _ => None,
+    });
+    let echo = |last_reference, since| XrDelay {
+        ssrc: ssrc.unwrap(),
+        last_reference,
+        since,
+    };
+
+    rig.rtcp(0, |writer| {
+        writer.delays(
+            10,
+            &[echo(0, 0), echo(65_536, 65_536 * 5), echo(u32::MAX / 2, 0)],
+        );
+    });
+
+    let stats = rig.media.stats(rig.peers[0].transport).unwrap();
+    assert_eq!(stats.rtt_ms, None);
+}
+
+#[test]
+fn a_publisher_is_told_the_loss_of_the_path_though_it_was_repaired() {
+    let mut rig = Rig::new(1);
+    rig.receive(0, 1, recv_video("0", 10, 11));
+    for n in [1, 2, 4] {
+        rig.rtp(0, video(10, n, if n == 1 { KEY } else { MORE }));
+    }
+    rig.rtp(
+        0,
+        Rtp {
+            pt: VP8_RTX,
+            payload: &[0, 3, 0x00, 0x55],
+            ..video(11, 700, MORE)
+        },
+    );
+    rig.advance(ms(1000));
+
+    let block = rig.take_reports(0).into_iter().find_map(|r| match r {
+        Report::Receiver(blocks) => blocks.first().copied(),
+        _ => None,
+    });
+    let block = block.unwrap();
+    assert_eq!((block.cumulative_lost, block.fraction_lost), (1, 64));
+    let stats = &rig.media.stats(rig.peers[0].transport).unwrap().producers[0];
+    assert_eq!((stats.lost, stats.repaired), (0, 1));
+}
+
+#[test]
 fn a_publisher_is_told_how_it_is_received_every_second() {
     let mut rig = Rig::new(1);
     rig.receive(0, 1, recv_audio("0", 10));
@@ -266,6 +352,65 @@ fn keyframe_requests_of_many_subscribers_become_one() {
     rig.advance(ms(2));
     assert_eq!(rig.plis(0), 1);
     assert_eq!(rig.media.counters().keyframe_requests_in, 10);
+}
+
+#[test]
+fn a_request_that_crossed_with_a_keyframe_asks_for_no_other() {
+    let mut rig = Rig::new(2);
+    rig.receive(0, 1, recv_video("0", 10, 11));
+    rig.send(1, 2, send_video("v", 20, 21), Some(1));
+    rig.rtp(0, video(10, 1, KEY));
+    rig.take_reports(0);
+    rig.advance(ms(30));
+    let ask = |rig: &mut Rig| {
+        rig.rtcp(1, |writer| {
+            writer.pli(1, 20);
+        });
+    };
+
+    ask(&mut rig);
+    rig.advance(ms(900));
+    assert_eq!(rig.plis(0), 0);
+    assert_eq!(rig.media.counters().keyframe_requests_late, 1);
+
+    ask(&mut rig);
+    assert_eq!(rig.plis(0), 1);
+}
+
+#[test]
+fn a_slow_path_to_the_publisher_spaces_keyframe_requests() {
+    let mut rig = Rig::new(2);
+    rig.receive(0, 1, recv_video("0", 10, 11));
+    rig.send(1, 2, send_video("v", 20, 21), Some(1));
+    rig.rtp(0, video(10, 1, DELTA));
+    rig.advance(ms(1000));
+    let reference = rig.take_reports(0).into_iter().find_map(|r| match r {
+        Report::Reference(ssrc, ntp) => Some((ssrc, ntp)),
+        _ => None,
+    });
+    let (ssrc, ntp) = reference.unwrap();
+    rig.advance(ms(600));
+    rig.rtcp(0, |writer| {
+        let last_reference = (ntp >> 16) as u32;
+        let echo = XrDelay {
+            ssrc,
+            last_reference,
+            since: 0,
+        };
+        writer.delays(10, &[echo]);
+    });
+    rig.take_reports(0);
+
+    for n in 2..122 {
+        rig.rtp(0, video(10, n, DELTA));
+        rig.rtcp(1, |writer| {
+            writer.pli(1, 20);
+        });
+        rig.advance(ms(33));
+    }
+
+    // Four seconds, one in 900 ms.
+    assert!((4..=5).contains(&rig.plis(0)));
 }
 
 #[test]

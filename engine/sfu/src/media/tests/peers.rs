@@ -17,6 +17,9 @@ pub struct Call {
     kind: Kind,
     random: crate::media::random::Random,
     loss_percent: f64,
+    /// How many datagrams in a row are lost, and how many of those are still to be.
+    burst: u32,
+    to_lose: [u32; 3],
     duplicate_percent: f64,
     jitter: Duration,
     /// What is under way, in order of arrival: to the engine (true) or to the subscriber.
@@ -38,6 +41,9 @@ pub struct Outcome {
     pub missing: u64,
     pub lost_on_the_way: u64,
     pub nacks_out: u64,
+    pub retransmitted: u64,
+    pub keyframe_requests: u64,
+    pub given_up: u64,
 }
 
 impl Call {
@@ -58,6 +64,8 @@ impl Call {
             kind,
             random: crate::media::random::Random::new(seed),
             loss_percent: 0.0,
+            burst: 1,
+            to_lose: [0; 3],
             duplicate_percent: 0.0,
             jitter: Duration::ZERO,
             flight: BTreeMap::new(),
@@ -68,6 +76,12 @@ impl Call {
 
     pub fn with_loss(mut self, percent: f64) -> Call {
         self.loss_percent = percent;
+        self
+    }
+
+    /// The share lost stays what it is.
+    pub fn with_burst(mut self, burst: u32) -> Call {
+        self.burst = burst;
         self
     }
 
@@ -202,16 +216,30 @@ impl Call {
 
         let first = *have.first().unwrap();
         let last = *have.last().unwrap();
+        let counters = self.rig.media.counters();
         Outcome {
             expected: last - first + 1,
             missing: last - first + 1 - have.len() as u64,
             lost_on_the_way: self.lost_on_the_way,
-            nacks_out: self.rig.media.counters().nacks_out,
+            nacks_out: counters.nacks_out,
+            retransmitted: counters.retransmitted,
+            keyframe_requests: counters.keyframe_requests_out,
+            given_up: counters.given_up,
         }
     }
 
     fn fly(&mut self, way: Way, datagram: Vec<u8>) {
-        if self.chance(self.loss_percent) {
+        let lane = match way {
+            Way::FromPublisher => 0,
+            Way::FromSubscriber => 1,
+            Way::To(_) => 2,
+        };
+        let begins = self.loss_percent / f64::from(self.burst);
+        if self.to_lose[lane] == 0 && self.chance(begins) {
+            self.to_lose[lane] = self.burst;
+        }
+        if self.to_lose[lane] > 0 {
+            self.to_lose[lane] -= 1;
             self.lost_on_the_way += 1;
             return;
         }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::media::*;
-use crate::rtcp::{Compound, Packet, ReportBlock, TwccStatus, Writer};
+use crate::rtcp::{Compound, Packet, ReportBlock, TwccStatus, Writer, XrBlock};
 use crate::rtp::{ExtensionList, Header, is_rtcp, write_header};
 use crate::spec::*;
 use crate::srtp::{MasterKey, Opener, Sealer, SrtpKeys, SrtpProfile};
@@ -167,6 +167,8 @@ pub enum Report {
     Pli(u32),
     Remb(u64, Vec<u32>),
     Twcc(u32, Vec<TwccStatus>),
+    /// Whose time it is, and the time.
+    Reference(u32, u64),
 }
 
 /// A packet a test wants sent.
@@ -524,6 +526,14 @@ pub fn reports(compound: &[u8]) -> Vec<Report> {
             Packet::Twcc {
                 media, feedback, ..
             } => all.push(Report::Twcc(media, feedback.statuses().collect())),
+            Packet::Extended { ssrc, blocks } => {
+                for block in blocks {
+                    match block {
+                        XrBlock::ReferenceTime { ntp } => all.push(Report::Reference(ssrc, ntp)),
+                        XrBlock::Delays(_) => panic!("{block:?}"),
+                    }
+                }
+            }
             Packet::Fir { .. } | Packet::Other { .. } => panic!("{packet:?}"),
         }
     }
