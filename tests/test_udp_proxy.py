@@ -33,17 +33,17 @@ def test_a_seed_always_means_the_same_fates() -> None:
     assert first != _run(Lane(Random(8)), weather, 500)
 
 
-@pytest.mark.parametrize("burst", [1, 5])
-def test_loss_is_the_share_of_all_datagrams_bursts_included(burst: int) -> None:
+@pytest.mark.parametrize(("loss", "burst_loss"), [(0.05, 0.0), (0.0, 0.05), (0.02, 0.03)])
+def test_loss_is_the_share_of_all_datagrams_one_by_one_and_in_bursts(loss: float, burst_loss: float) -> None:
     lane = Lane(Random(3))
 
-    fates = _run(lane, Weather(loss=0.05, burst=burst), 100_000)
+    fates = _run(lane, Weather(loss=loss, burst_loss=burst_loss), 100_000)
 
     assert lane.counts["lost"] / len(fates) == pytest.approx(0.05, rel=0.1)
 
 
 def test_bursts_have_their_length() -> None:
-    fates = _run(Lane(Random(3)), Weather(loss=0.02, burst=5), 20_000)
+    fates = _run(Lane(Random(3)), Weather(burst_loss=0.02, burst=5), 20_000)
 
     pattern = "".join("x" if fate == [] else "." for fate in fates)
     runs = [len(run) for run in pattern.split(".") if run]

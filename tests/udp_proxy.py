@@ -26,9 +26,11 @@ class Weather:
     """What happens to the datagrams of one direction. Probabilities are 0 to 1."""
 
     loss: float = 0.0
-    """The share of datagrams that is lost, bursts included."""
-    burst: int = 1
-    """How many datagrams in a row are lost when one is."""
+    """The share of datagrams that is lost one by one."""
+    burst_loss: float = 0.0
+    """The share that is lost in bursts, besides."""
+    burst: int = 5
+    """How many datagrams in a row a burst takes."""
     duplicate: float = 0.0
     """Probability that a datagram arrives twice."""
     reorder: float = 0.0
@@ -52,9 +54,9 @@ class Lane:
     def due(self, weather: Weather, now: float) -> list[float]:
         """When a datagram that came at `now` leaves: never, once or twice. Seconds, any clock."""
         # Every datagram draws the same numbers, whatever the weather, so that a seed means the same.
-        lost, doubled, late, wait = (self._random.random() for _ in range(4))
+        lost, begun, doubled, late, wait = (self._random.random() for _ in range(5))
         self.counts["in"] += 1
-        if self._is_lost(weather, lost):
+        if self._is_in_burst(weather, begun) or lost < weather.loss:
             self.counts["lost"] += 1
             return []
         in_order = max(self._last_due, now + weather.delay_s + wait * weather.jitter_s)
@@ -68,10 +70,10 @@ class Lane:
             return [due, due]
         return [due]
 
-    def _is_lost(self, weather: Weather, drawn: float) -> bool:
+    def _is_in_burst(self, weather: Weather, drawn: float) -> bool:
         if self._to_lose == 0:
-            # With this probability `loss` becomes the share of all datagrams, bursts included.
-            begins = weather.loss / (weather.burst - (weather.burst - 1) * weather.loss)
+            # With this probability `burst_loss` becomes the share of all datagrams.
+            begins = weather.burst_loss / (weather.burst - (weather.burst - 1) * weather.burst_loss)
             if drawn >= begins:
                 return False
             self._to_lose = weather.burst

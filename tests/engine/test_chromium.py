@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,6 +14,7 @@ from parley.engine.specs import EngineConfig, Kind
 from tests.engine.chromium import CHROMIUM, ChromiumPeer, chromium
 from tests.engine.conftest import HAS_NATIVE
 from tests.engine.inbox import Inbox
+from tests.udp_proxy import UdpProxy, Weather
 
 if HAS_NATIVE:
     from parley.engine.live import LiveEngine, open_engine
@@ -113,3 +115,41 @@ async def test_chromium_sees_and_hears_chromium(browser: Browser, engine: LiveEn
 
     assert (video["frameWidth"], video["frameHeight"]) == (640, 360)
     assert video["freezeCount"] == 0
+
+
+@pytest.mark.slow
+async def test_what_is_told_of_a_bad_path_is_what_chromium_sees(browser: Browser) -> None:
+    one_way_s = 0.02
+    async with UdpProxy(seed=3) as proxy:
+        engine = open_engine(EngineConfig(bind="127.0.0.1", udp_port=0, announce=(proxy.announce,)))
+        proxy.target = engine.local_address
+        publisher = await ChromiumPeer.open(browser, engine)
+        await publisher.publish("video")
+        viewer = await ChromiumPeer.open(browser, engine)
+        published = await publisher.connect()
+        viewed = await viewer.view([Kind.VIDEO])
+        [source], [consumer] = published.producers.values(), viewed.consumers.values()
+        consumer.set_source(source)
+        await viewer.until("peer.stats('inbound-rtp', 'video').then(s => s[0]?.framesDecoded > 30)")
+
+        proxy.up = proxy.down = Weather(loss=0.08, delay_s=one_way_s)
+        await asyncio.sleep(8)  # a real network for a real time
+        proxy.up = proxy.down = Weather(delay_s=one_way_s)
+        await asyncio.sleep(4)  # all is repaired, and one more sender report answered
+        up, down = await publisher.transport.stats(), await viewer.transport.stats()
+        [told] = await publisher.stats("remote-inbound-rtp", "video")
+        [seen] = await viewer.stats("inbound-rtp", "video")
+        await engine.close()
+
+    [received], [sent] = up.producers, down.consumers
+    assert received.repaired > 5
+    assert told["packetsLost"] == received.lost + received.repaired
+    assert told["roundTripTime"] * 1000 == pytest.approx(2 * one_way_s * 1000, abs=25)
+    assert up.rtt_ms == pytest.approx(2 * one_way_s * 1000, abs=25)
+    assert told["jitter"] * 1000 == pytest.approx(received.jitter_ms, abs=15)
+
+    assert seen["packetsLost"] == sent.lost > 5
+    assert sent.retransmitted >= seen["retransmittedPacketsReceived"] >= 0.8 * sent.retransmitted
+    assert seen["packetsReceived"] + seen["packetsLost"] == pytest.approx(sent.packets, abs=40)
+    assert sent.rtt_ms == pytest.approx(2 * one_way_s * 1000, abs=25)
+    assert down.rtt_ms == pytest.approx(2 * one_way_s * 1000, abs=25)

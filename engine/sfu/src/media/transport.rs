@@ -112,10 +112,10 @@ impl Transport {
         self.measured_rtt.unwrap_or(FIRST_RTT)
     }
 
-    /// A report told of one round trip.
+    /// A report told of one round trip. They are a second apart and more, so few are averaged.
     pub fn on_rtt(&mut self, sample: Duration) {
         self.measured_rtt = Some(match self.measured_rtt {
-            Some(rtt) => (rtt * 7 + sample) / 8,
+            Some(rtt) => (rtt * 3 + sample) / 4,
             None => sample,
         });
     }
