@@ -76,6 +76,8 @@ pub(crate) struct Channels {
     early_bytes: usize,
     /// What the inboxes hold of all channels that the peer has opened.
     held: Arc<AtomicUsize>,
+    /// Bytes of the names that the peer has given its channels.
+    named: usize,
     /// Streams that were reset and not yet released by both sides.
     resetting: HashSet<u16>,
 }
@@ -358,7 +360,9 @@ impl Channels {
     fn on_dcep(&mut self, sctp: &mut Sctp, stream: u16, bytes: &[u8], cx: &mut Context<'_>) {
         match (dcep::parse(bytes), self.by_stream.get(&stream).copied()) {
             (Some(dcep::Message::Open(options)), None) => {
-                if self.entries.len() >= MAX_CHANNELS || !cx.budget.take(cx.now) {
+                let name = name_bytes(&options);
+                let has_room = self.entries.len() < MAX_CHANNELS && self.named + name <= cx.limit;
+                if !has_room || !cx.budget.take_for(name, cx.now) {
                     *cx.dropped += 1;
                     self.resetting.insert(stream);
                     sctp.reset(stream);
@@ -411,6 +415,7 @@ impl Channels {
             stalled: false,
         };
         cx.opened(&entry);
+        self.named += name_bytes(&entry.options);
         self.entries.insert(id, entry);
         self.by_stream.insert(stream, id);
         self.read_early(stream, cx);
@@ -467,6 +472,9 @@ impl Channels {
         };
         entry.shared.set_closed();
         entry.shared.let_go(entry.queued);
+        if entry.remote {
+            self.named -= name_bytes(&entry.options);
+        }
         if let Some(stream) = entry.options.stream {
             self.by_stream.remove(&stream);
             if let Some(sctp) = sctp {
@@ -505,6 +513,11 @@ impl Context<'_> {
             channel,
         });
     }
+}
+
+/// A peer may give a channel two names of 65,535 bytes (RFC 8832 §5.1).
+fn name_bytes(options: &ChannelOptions) -> usize {
+    options.label.len() + options.protocol.len()
 }
 
 /// The inbox, all inboxes together, and the mailbox have room for another message.

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 const BURST: f32 = 1024.0;
 const PER_SECOND: f32 = 100.0;
+/// What a token tells beside the mere fact.
+const BYTES_PER_TOKEN: usize = 256;
 
 /// A token bucket, full at first.
 pub(crate) struct Budget {
@@ -22,13 +24,19 @@ impl Budget {
 
     /// Takes one token. False: there is none.
     pub fn take(&mut self, now: Instant) -> bool {
+        self.take_for(0, now)
+    }
+
+    /// Takes what it costs to tell something of so many bytes. False: it is not there.
+    pub fn take_for(&mut self, bytes: usize, now: Instant) -> bool {
+        let cost = 1.0 + (bytes / BYTES_PER_TOKEN) as f32;
         let passed = now.saturating_duration_since(self.at).as_secs_f32();
         self.at = now;
         self.tokens = (self.tokens + passed * PER_SECOND).min(BURST);
-        if self.tokens < 1.0 {
+        if self.tokens < cost {
             return false;
         }
-        self.tokens -= 1.0;
+        self.tokens -= cost;
         true
     }
 }
@@ -49,5 +57,15 @@ mod tests {
         let after = (0..5000).filter(|_| budget.take(later)).count();
 
         assert_eq!((burst, after), (1024, 100));
+    }
+
+    #[test]
+    fn long_names_use_it_up_sooner() {
+        let start = Instant::now();
+        let mut budget = Budget::new(start);
+
+        let told = (0..5000).filter(|_| budget.take_for(65_535, start)).count();
+
+        assert_eq!(told, 4);
     }
 }

@@ -46,13 +46,13 @@ pub(crate) struct World<'a> {
 }
 
 /// What the peer's description says, once it has been found usable.
-struct Remote {
+pub(crate) struct Remote {
     ufrag: String,
     fingerprint: Fingerprint,
 }
 
 impl Remote {
-    fn read(remote: &RemoteTransport) -> Result<Remote, String> {
+    pub fn read(remote: &RemoteTransport) -> Result<Remote, String> {
         if remote.setup == Setup::Passive {
             return Err("the peer is passive: the engine is the DTLS server in every flow".into());
         }

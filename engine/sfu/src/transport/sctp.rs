@@ -45,11 +45,17 @@ pub(crate) enum Happened {
     Free(u16),
 }
 
+/// Streams a peer may have made at one time, channels on them or not. The crate takes 65,536, whatever
+/// was negotiated, and looks through all of them for every piece of data.
+const MAX_STREAMS: usize = 2048;
+
 /// The association of one transport; there is at most one in a transport's life.
 pub(crate) struct Sctp {
     endpoint: Endpoint,
     association: Option<(AssociationHandle, Association)>,
     established: bool,
+    /// Streams the peer has made by sending on them, and not given back.
+    streams: usize,
     max_send: u32,
     peer: SocketAddr,
     now: Instant,
@@ -76,6 +82,7 @@ impl Sctp {
             endpoint: Endpoint::new(Arc::new(endpoint), Some(Arc::new(server))),
             association: None,
             established: false,
+            streams: 0,
             max_send: u32::MAX,
             // SCTP over DTLS has no addresses; the crate wants one and compares nothing with it.
             peer: SocketAddr::from(([192, 0, 2, 1], 5000)),
@@ -168,14 +175,27 @@ impl Sctp {
                     self.established = false;
                     Happened::Lost
                 }
-                Event::Stream(StreamEvent::Readable { id } | StreamEvent::Opened { id }) => {
+                Event::Stream(StreamEvent::Opened { id }) => {
+                    // The crate keeps a list of those nobody has accepted.
+                    association.accept_stream();
+                    self.streams += 1;
+                    if self.streams > MAX_STREAMS {
+                        // It is not given another one: its peer means no good.
+                        self.association = None;
+                        self.established = false;
+                        return Some(Happened::Lost);
+                    }
                     Happened::Readable(id)
                 }
+                Event::Stream(StreamEvent::Readable { id }) => Happened::Readable(id),
                 Event::Stream(StreamEvent::BufferedAmountLow { id }) => Happened::Low(id),
                 Event::Stream(StreamEvent::Finished { id } | StreamEvent::Stopped { id, .. }) => {
                     Happened::Reset(id)
                 }
-                Event::Stream(StreamEvent::ResetComplete { id }) => Happened::Free(id),
+                Event::Stream(StreamEvent::ResetComplete { id }) => {
+                    self.streams = self.streams.saturating_sub(1);
+                    Happened::Free(id)
+                }
                 _ => continue,
             });
         }
