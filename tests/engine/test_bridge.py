@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import time
 
 import pytest
 
-from parley.engine.bridge import BATCH, Bridge
+from parley.engine.bridge import BATCH, SLICE_S, STEP, Bridge
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +29,8 @@ class Pile:
         os.eventfd_write(self._fd, 1)
 
     def drain(self, limit: int = BATCH) -> list[tuple[object, ...]]:
-        os.eventfd_read(self._fd)
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._fd)
         taken, self._events = self._events[:limit], self._events[limit:]
         if self._events:
             os.eventfd_write(self._fd, 1)
@@ -66,6 +69,23 @@ async def test_a_flood_leaves_turns_to_others() -> None:
     longest = max(len(run) for run in "".join(entry[0] for entry in order).split("o"))
     assert order.count("event") == 3 * BATCH
     assert longest <= BATCH
+    bridge.stop()
+    pile.close()
+
+
+async def test_events_that_take_long_leave_turns_to_others_sooner() -> None:
+    pile, order = Pile(), []
+    loop = asyncio.get_running_loop()
+    bridge = Bridge(loop, pile, lambda event: (time.sleep(SLICE_S / STEP), order.append("event")))
+
+    pile.add(4 * STEP)
+    for _ in range(8):
+        loop.call_soon(order.append, "other")
+        await asyncio.sleep(0)
+
+    runs = [len(run) for run in "".join(entry[0] for entry in order).split("o") if run]
+    assert sum(runs) == 4 * STEP
+    assert max(runs) <= 2 * STEP
     bridge.stop()
     pile.close()
 

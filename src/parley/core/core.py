@@ -12,6 +12,7 @@ from parley.core.bus import Bus
 from parley.core.model import Limits
 from parley.core.peers import Peers
 from parley.core.rooms import Rooms
+from parley.core.turns import Turns
 from parley.engine.engine import Engine
 
 log = structlog.get_logger(__name__)
@@ -31,8 +32,9 @@ class Core:
         self.limits = limits or Limits()
         self.clock = clock or SystemClock()
         random = random or SystemRandom()
+        self.turns = Turns()
         self.bus = Bus(self.limits.listener_events)
-        self.peers = Peers(engine, clock=self.clock, random=random, limits=self.limits)
+        self.peers = Peers(engine, clock=self.clock, random=random, limits=self.limits, turns=self.turns)
         self.rooms = Rooms(self.peers, self.bus, clock=self.clock, random=random, limits=self.limits)
 
     async def run(self) -> None:

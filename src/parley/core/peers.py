@@ -33,6 +33,7 @@ from parley.core.peer import Peer
 from parley.core.receiving import Receiving
 from parley.core.sending import Sending
 from parley.core.style import Choose, PeerStyle
+from parley.core.turns import Turns
 from parley.engine import events as engine_events
 from parley.engine.engine import Applied, Channel, Engine, Transport, TransportStats
 from parley.engine.errors import BadValue, EngineBusy, EngineClosed, EngineError
@@ -72,11 +73,13 @@ class Offer:
 class Peers:
     """Every open peer, of every participant."""
 
-    def __init__(self, engine: Engine, *, clock: Clock, random: Random, limits: Limits) -> None:
+    def __init__(self, engine: Engine, *, clock: Clock, random: Random, limits: Limits, turns: Turns) -> None:
+        """turns: what negotiates takes one, so that offers to a whole crowd hold up nobody."""
         self._engine = engine
         self._clock = clock
         self._random = random
         self._limits = limits
+        self._turns = turns
         self._listener: Callable[[facts.Fact], None] = lambda fact: None
         self._peers: dict[PeerId, Peer] = {}
         self._of: dict[ParticipantId, dict[PeerId, Peer]] = {}
@@ -145,6 +148,7 @@ class Peers:
         """
         found = self.get(peer)
         async with found.lock:
+            await self._turns.take()
             self._check(found)
             view = found.negotiator.on_offer(sdp)
             try:
@@ -173,6 +177,7 @@ class Peers:
         """
         found = self.get(peer)
         async with found.lock:
+            await self._turns.take()
             self._check(found)
             if found.exchange is not None or not found.wants_offer(upto):
                 return None
@@ -194,6 +199,7 @@ class Peers:
         """
         found = self.get(peer)
         async with found.lock:
+            await self._turns.take()
             self._check(found)
             delta = found.negotiator.on_answer(sdp)
             self._offers.drop(found.id)

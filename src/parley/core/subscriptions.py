@@ -38,6 +38,9 @@ class Wish:
     """Whether it is to be forwarded while subscribed."""
 
 
+_NOTHING_SAID = Wish()
+
+
 class Subscriptions:
     """The subscriptions of one room. Each method that changes anything returns the events it caused."""
 
@@ -62,7 +65,8 @@ class Subscriptions:
         return self._by_pair.get((subscriber, track))
 
     def wish(self, subscriber: ParticipantId, track: TrackId) -> Wish:
-        return self._wishes.get(subscriber, {}).get(track, Wish())
+        wishes = self._wishes.get(subscriber)
+        return _NOTHING_SAID if wishes is None else wishes.get(track, _NOTHING_SAID)
 
     # What a participant says.
 

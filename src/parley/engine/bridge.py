@@ -1,17 +1,22 @@
 """The wake-up between the engine's threads and the event loop.
 
 The engine makes one descriptor readable when events wait. The loop then drains at most
-`BATCH` of them in one callback; while more wait the descriptor stays readable, so the loop comes
-back after everything else that is ready has had its turn.
+`BATCH` of them in one callback, and stops sooner when handling them takes long; while more wait the
+descriptor stays readable, so the loop comes back after everything else that is ready has had its turn.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 BATCH = 512
+STEP = 32
+"""Events taken at once, between looks at the clock."""
+SLICE_S = 0.010
+"""How long one callback may go on with further steps."""
 
 
 class Source(Protocol):
@@ -37,9 +42,14 @@ class Bridge:
         loop.add_reader(self._fd, self.drain)
 
     def drain(self) -> None:
-        """Handle what waits, one batch at most."""
-        for event in self._source.drain(BATCH):
-            self._handle(event)
+        """Handle what waits, one batch or one slice of time at most."""
+        until = time.monotonic() + SLICE_S
+        for _ in range(BATCH // STEP):
+            events = self._source.drain(STEP)
+            for event in events:
+                self._handle(event)
+            if len(events) < STEP or time.monotonic() >= until:
+                return
 
     def stop(self) -> None:
         """Look no more. To be called before the source gives its descriptor back."""

@@ -87,6 +87,7 @@ class LiveKit:
             if admitted.request.reconnect:
                 await self._start_over(websocket, admitted.request)
                 return
+            await self._core.turns.take()
             self._check(admitted, strict=False)
             seat = self._join(admitted)
             await self._talk(websocket, admitted, seat)
