@@ -1,7 +1,13 @@
 """What /metrics shows."""
 
+import asyncio
+import re
+import time
+
+import pytest
+
 from parley.engine.counters import GAUGES
-from parley.metrics import Metrics
+from parley.metrics import LAG_PERIOD_S, Metrics, Worst
 
 
 def test_a_scrape_reads_the_rooms_and_the_engine_anew():
@@ -46,3 +52,30 @@ def test_what_the_engine_holds_is_told_as_such():
 
     for kind in GAUGES:
         assert f'parley_engine_objects{{kind="{kind}"}} 1.0' in text
+
+
+def test_the_worst_is_forgotten_with_its_time():
+    worst = Worst(60.0)
+    assert worst.value(0.0) == 0.0
+
+    worst.add(1.0, 0.3)
+    worst.add(20.0, 0.1)
+    worst.add(40.0, 0.2)
+
+    assert worst.value(60.0) == 0.3
+    assert worst.value(62.0) == 0.2
+    assert worst.value(101.0) == 0.0
+
+
+@pytest.mark.anyio
+async def test_a_loop_that_stood_still_for_a_moment_shows_in_the_next_scrape():
+    metrics = Metrics()
+    watching = asyncio.create_task(metrics.watch_loop())
+    await asyncio.sleep(2 * LAG_PERIOD_S)
+
+    time.sleep(0.25)  # noqa: ASYNC251, the loop is what stalls
+    await asyncio.sleep(2 * LAG_PERIOD_S)
+    watching.cancel()
+
+    [worst] = re.findall(r"(?m)^parley_loop_lag_max_seconds (\S+)", metrics.render().decode())
+    assert float(worst) >= 0.25 - LAG_PERIOD_S

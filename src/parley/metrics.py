@@ -5,15 +5,20 @@ base units, `_total` for what only rises. Packets, bytes and drops are the engin
 """
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-LAG_PERIOD_S = 0.25
+LAG_PERIOD_S = 0.025
+"""How often the loop is looked at; a stall is measured too short by at most this."""
+LAG_WINDOW_S = 60.0
+"""What the worst lag is the worst of: longer than the usual time between two scrapes."""
 
 
 class Metrics:
@@ -45,17 +50,51 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._worst_lag = Worst(LAG_WINDOW_S)
+        Gauge(
+            "parley_loop_lag_max_seconds",
+            f"The worst of the last {LAG_WINDOW_S:g} seconds.",
+            registry=self._registry,
+        ).set_function(lambda: self._worst_lag.value(time.monotonic()))
+
     def render(self) -> bytes:
         """Everything, in the text exposition format, version 0.0.4."""
         return generate_latest(self._registry)
 
     async def watch_loop(self) -> None:
         """Measure how late the loop wakes a sleeper; runs until cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + LAG_PERIOD_S
+            due = time.monotonic() + LAG_PERIOD_S
             await asyncio.sleep(LAG_PERIOD_S)
-            self.loop_lag_s.observe(max(0.0, loop.time() - due))
+            now = time.monotonic()
+            lag = max(0.0, now - due)
+            self.loop_lag_s.observe(lag)
+            self._worst_lag.add(now, lag)
+
+
+class Worst:
+    """The largest of the values that came within the last `window_s`; takes as many as come in that time at most."""
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._falling: deque[tuple[float, float]] = deque()
+        """Those that no later one has exceeded, oldest first, each with its time."""
+
+    def add(self, now: float, value: float) -> None:
+        """now: seconds, never less than before."""
+        while self._falling and self._falling[-1][1] <= value:
+            self._falling.pop()
+        self._falling.append((now, value))
+        self._forget(now)
+
+    def value(self, now: float) -> float:
+        """0 where nothing came."""
+        self._forget(now)
+        return self._falling[0][1] if self._falling else 0.0
+
+    def _forget(self, now: float) -> None:
+        while self._falling and self._falling[0][0] < now - self._window_s:
+            self._falling.popleft()
 
 
 class _Readings(Collector):
