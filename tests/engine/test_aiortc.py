@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections.abc import AsyncIterator
 from random import Random
 
@@ -11,6 +12,9 @@ import aiortc.rtcdtlstransport
 import pytest
 from aiortc import AudioStreamTrack, MediaStreamTrack, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 from av import AudioFrame, VideoFrame
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from parley.engine.engine import Applied, Engine, Transport
 from parley.engine.events import ChannelOpen, FirstPacket, TransportPhase
@@ -134,3 +138,29 @@ async def test_aiortc_has_media_and_data_on_one_transport(engine: LiveEngine) ->
     assert [(p.id, p.mid) for p in stats.producers] == [(applied.producers[Mid("0")].id, "0")]
     assert stats.producers[0].packets > 0
     await peer.connection.close()
+
+
+async def test_a_client_with_an_rsa_certificate_is_refused_with_a_reason(engine: LiveEngine) -> None:
+    client = Described(engine)
+    certificates = client.connection._RTCPeerConnection__certificates  # type: ignore[attr-defined]
+    certificates[:] = [rsa_certificate()]
+    client.connection.addTrack(AudioStreamTrack())
+
+    await client.publish()
+    ended = await client.ear.reach(TransportPhase.CLOSED)
+    await client.connection.close()
+
+    assert ended.reason == "dtls"
+    async with asyncio.timeout(PATIENCE_S):
+        while engine.counters()["dtls_failures"] < 1:  # noqa: ASYNC110, a number is read
+            await asyncio.sleep(0.01)
+    assert engine.counters()["fingerprint_mismatches"] == 0
+
+
+def rsa_certificate() -> aiortc.rtcdtlstransport.RTCCertificate:
+    """As old clients make them; the engine's DTLS knows ECDSA alone."""
+    key = rsa.generate_private_key(65_537, 2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "rsa")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
+    return aiortc.rtcdtlstransport.RTCCertificate(key, builder.sign(key, hashes.SHA256()))
