@@ -119,7 +119,15 @@ _TRAFFIC = {
     "bytes_in": ("parley_bytes_received", "Bytes of datagrams received."),
     "bytes_out": ("parley_bytes_sent", "Bytes of datagrams sent."),
 }
-_HELD = ("transports", "transports_pending", "producers", "consumers", "channels", "receive_buffer_bytes")
+_HELD = (
+    "transports",
+    "transports_pending",
+    "producers",
+    "consumers",
+    "channels",
+    "receive_buffer_bytes",
+    "send_buffer_bytes",
+)
 """The engine's values that are how many there are now; all others only rise."""
 
 

@@ -38,6 +38,7 @@ from parley.core import model
 from parley.core.core import Core
 from parley.core.events import ParticipantUpdated
 from parley.dialects import DIALECTS
+from parley.engine import buffers
 from parley.engine.engine import Engine
 from parley.engine.errors import EngineError
 from parley.engine.specs import EngineConfig
@@ -49,9 +50,6 @@ logger = structlog.get_logger(__name__)
 
 GOODBYE_S = 2.0
 """How long clients have to be told that the server goes, within the time of the whole shutdown."""
-
-BUFFER_BYTES = 4 * 1024 * 1024
-"""What the media socket asks for in each direction, so that a burst of keyframes fits."""
 
 OpenEngine = Callable[[EngineConfig], Engine]
 
@@ -235,6 +233,8 @@ class Server:
         scheme = "https" if http.tls_cert else "http"
         urls = tuple(f"{scheme}://{_show(s)}" for s in sockets)
         try:
+            if not self._dev:
+                buffers.warn_of_small(engine.counters())
             core = Core(engine, limits=model.Limits(**self._configuration.limits.model_dump()))
             metrics = Metrics(counters=engine.counters, census=lambda: dataclasses.asdict(core.rooms.count()))
             dialects = self._dialects(core)
@@ -245,6 +245,7 @@ class Server:
                 beside = [
                     tasks.create_task(core.run()),
                     tasks.create_task(metrics.watch_loop()),
+                    tasks.create_task(buffers.watch(engine.counters)),
                     tasks.create_task(_watch_joins(core, metrics)),
                     tasks.create_task(self._end(core, dialects)),
                 ]
@@ -312,17 +313,6 @@ def _compiled_engine(config: EngineConfig) -> Engine:
     except ImportError as error:
         raise StartError(f"the compiled engine is missing; `make serve` builds it ({error})") from None
     return open_engine(config)
-
-
-def _warn_of_small_buffers() -> None:
-    """The engine asks for large socket buffers; the kernel gives less without a word."""
-    for name in ("rmem_max", "wmem_max"):
-        try:
-            allowed = int(Path("/proc/sys/net/core", name).read_text())
-        except (OSError, ValueError):
-            continue  # not every container shows it
-        if allowed < BUFFER_BYTES:
-            logger.warning("the kernel allows small socket buffers only", setting=f"net.core.{name}", bytes=allowed)
 
 
 def _engine_config(media: Media) -> EngineConfig:
@@ -454,8 +444,6 @@ def _spare_the_collector() -> None:
 
 async def _run(configuration: Configuration, *, dev: bool) -> None:
     server = Server(configuration, dev=dev)
-    if not dev:
-        _warn_of_small_buffers()
     loop = asyncio.get_running_loop()
 
     def begin_to_end() -> None:

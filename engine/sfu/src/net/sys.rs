@@ -293,18 +293,20 @@ pub(crate) fn poll_now(poll: &mut libc::pollfd) -> bool {
     unsafe { libc::poll(poll, 1, 0) == 1 }
 }
 
-/// What the kernel says of a socket's receiving side.
+/// What the kernel says of a socket's buffers.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct ReceiveQueue {
     /// Bytes it may hold, bookkeeping included.
     pub limit_bytes: u32,
+    /// As much for what is to be sent.
+    pub send_limit_bytes: u32,
     /// Datagrams it has dropped because it was full.
     pub dropped: u32,
 }
 
 /// Reads it (`SO_MEMINFO`, Linux 4.11); all zero where the kernel does not tell.
 pub(crate) fn receive_queue(socket: BorrowedFd<'_>) -> ReceiveQueue {
-    // sock_diag(7): SK_MEMINFO_RCVBUF is the second value, SK_MEMINFO_DROPS the ninth.
+    // sock_diag(7): SK_MEMINFO_RCVBUF is the second value, SNDBUF the fourth, DROPS the ninth.
     let mut values = [0u32; 9];
     let mut len = mem::size_of_val(&values) as libc::socklen_t;
     // SAFETY: `values` has room for `len` bytes, and both live for the call.
@@ -320,9 +322,10 @@ pub(crate) fn receive_queue(socket: BorrowedFd<'_>) -> ReceiveQueue {
     if result < 0 {
         return ReceiveQueue::default();
     }
-    let [_, limit_bytes, .., dropped] = values;
+    let [_, limit_bytes, _, send_limit_bytes, .., dropped] = values;
     ReceiveQueue {
         limit_bytes,
+        send_limit_bytes,
         dropped,
     }
 }

@@ -216,6 +216,7 @@ impl Shard {
             ("drop_out_error", self.arena.dropped_error),
             ("drop_in_full", queue.dropped.into()),
             ("receive_buffer_bytes", queue.limit_bytes.into()),
+            ("send_buffer_bytes", queue.send_limit_bytes.into()),
         ]);
         values.extend(self.media.counters().entries());
         self.board.write(values);
