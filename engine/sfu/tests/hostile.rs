@@ -210,17 +210,8 @@ fn a_flood_of_checks_is_cut_off_and_an_admitted_peer_is_not() {
     bystander.is_well(&mut stage);
 }
 
-#[test]
-fn a_hello_from_an_address_ice_never_validated_starts_no_handshake() {
-    let mut stage = Stage::new();
-    let mut peer = Peer::new();
-    let transport = stage.engine.create_transport(GroupId(1)).unwrap();
-    let change = Change {
-        remote: Some(peer.remote()),
-        ..Change::default()
-    };
-    stage.apply(transport.id, change);
-    // A whole ClientHello, as a client of the right certificate would send it.
+/// A whole ClientHello, as a client would send it.
+fn hello() -> Vec<Vec<u8>> {
     let certificate = dimpl::certificate::generate_self_signed_certificate().unwrap();
     let now = std::time::Instant::now();
     let config = std::sync::Arc::new(dimpl::Config::builder().build().unwrap());
@@ -232,6 +223,20 @@ fn a_hello_from_an_address_ice_never_validated_starts_no_handshake() {
     while let dimpl::Output::Packet(record) = client.poll_output(&mut buffer) {
         hello.push(record.to_vec());
     }
+    hello
+}
+
+#[test]
+fn a_hello_from_an_address_ice_never_validated_starts_no_handshake() {
+    let mut stage = Stage::new();
+    let mut peer = Peer::new();
+    let transport = stage.engine.create_transport(GroupId(1)).unwrap();
+    let change = Change {
+        remote: Some(peer.remote()),
+        ..Change::default()
+    };
+    stage.apply(transport.id, change);
+    let hello = hello();
     let stranger = Stranger::new(&stage);
 
     for record in &hello {
@@ -240,6 +245,43 @@ fn a_hello_from_an_address_ice_never_validated_starts_no_handshake() {
 
     stage.counted("drop_dtls_unknown_sender", hello.len() as u64);
     assert_eq!(stranger.hears(), None);
+}
+
+#[test]
+fn a_handshake_that_is_begun_and_never_finished_ends_in_time_and_frees_its_place() {
+    let mut stage = Stage::with(impatient());
+    let transport = stage.engine.create_transport(GroupId(1)).unwrap();
+    let change = Change {
+        remote: Some(Peer::new().remote()),
+        ..Change::default()
+    };
+    stage.apply(transport.id, change);
+    let stranger = Stranger::new(&stage);
+
+    stranger.send(&check(&transport.ufrag, &transport.pwd, true));
+    assert!(stranger.hears().is_some(), "no answer to the check");
+    for record in hello() {
+        stranger.send(&record);
+    }
+    assert!(stranger.hears().is_some(), "no answer to the hello");
+    // Nothing more is said. Then it says too much: pieces of messages that never become whole.
+    stage.state(transport.id, TransportState::Failed);
+    stage.until("its place", |stage| {
+        (stage.counters()["transports_pending"] == 0).then_some(())
+    });
+    for seq in 0..2000u16 {
+        let mut piece = vec![22, 254, 253, 0, 0, 0, 0, 0, 1];
+        piece.extend_from_slice(&seq.to_be_bytes());
+        piece.extend_from_slice(&[0, 24, 16, 0, 64, 0]);
+        piece.extend_from_slice(&(seq % 200 + 1).to_be_bytes());
+        piece.extend_from_slice(&[0, 0, 9, 0, 0, 12]);
+        piece.resize(13 + 24, 7);
+        stranger.send(&piece);
+    }
+    // It is read to the end, and kept only as far as a handshake may be; then the transport is over.
+    stage.state(transport.id, TransportState::Closed);
+    stage.counted("dtls_failures", 1);
+    assert_eq!(stage.counters()["panics"], 0);
 }
 
 #[test]

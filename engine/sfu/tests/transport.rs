@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parley_sfu::command::{ChannelOptions, OnFull};
@@ -386,6 +386,70 @@ fn a_full_channel_answers_as_it_was_told() {
     });
     assert_eq!(low, refusing.id());
     assert!(refusing.send(block, false).unwrap());
+}
+
+/// One reader has stopped altogether: what it does not read is dropped or ends its channel, as each
+/// channel says, and the other reader has everything at once.
+#[test]
+fn a_reader_that_stops_costs_its_limits_and_delays_nobody() {
+    let mut stage = Stage::new();
+    let (_, stalled) = stage.connect();
+    let (lossy, _) = peer_channel(
+        &mut stage,
+        stalled,
+        ChannelConfig {
+            label: "lossy".into(),
+            reliability: Reliability::MaxRetransmits { retransmits: 0 },
+            ..ChannelConfig::default()
+        },
+    );
+    let (reliable, _) = peer_channel(&mut stage, stalled, labelled("reliable"));
+    let (_, reader) = stage.connect();
+    let (well, _) = peer_channel(&mut stage, reader, labelled("well"));
+    stage.peers[stalled].unplugged = true;
+    for channel in [&lossy, &reliable] {
+        channel.set_limit(100_000, channel_answer(channel.id() == lossy.id()));
+    }
+    let before = stage.counters()["drop_message"];
+
+    let mut slowest = Duration::ZERO;
+    for n in 0..100u32 {
+        let data = Bytes::from([&n.to_be_bytes()[..], &[0; 9996]].concat());
+        let channels = [lossy.clone(), reliable.clone(), well.clone()];
+        let sent = Instant::now();
+        stage.engine.broadcast(&channels, data, false).unwrap();
+        let (_, got, _) = peer_message(&mut stage, reader);
+        slowest = slowest.max(sent.elapsed());
+        assert_eq!(got[..4], n.to_be_bytes());
+        assert!(lossy.buffered() <= 100_000 + 10_000 && reliable.buffered() <= 110_000);
+    }
+
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    stage.counted("drop_message", before + 50);
+    let ended = stage.until("end of the reliable channel", |stage| {
+        stage.take(|event| match event {
+            Event::ChannelClosed {
+                channel,
+                reason: ChannelEnd::Full,
+                ..
+            } => Some(*channel),
+            _ => None,
+        })
+    });
+    assert_eq!(ended, reliable.id());
+    assert!(
+        lossy
+            .send(Bytes::from_static(b"still open"), false)
+            .unwrap()
+    );
+}
+
+fn channel_answer(is_lossy: bool) -> OnFull {
+    if is_lossy {
+        OnFull::DropOld
+    } else {
+        OnFull::Close
+    }
 }
 
 #[test]

@@ -21,7 +21,14 @@ pub(crate) struct Arena {
     pub dropped_full: u64,
     /// Refused by the kernel for that one destination: unreachable, or not permitted.
     pub dropped_error: u64,
+    /// How many datagrams the socket takes in each of the next calls; then as many as it likes.
+    #[cfg(test)]
+    pub takes: std::cell::RefCell<std::collections::VecDeque<usize>>,
 }
+
+/// Bytes up to which a datagram goes first when not all can go: those of audio, reports and checks.
+/// Video fills its datagrams, and is repaired.
+const SHORT: usize = 400;
 
 /// A filled slot: which, how much of it, and where it goes.
 #[derive(Clone, Copy)]
@@ -43,6 +50,8 @@ impl Arena {
             sent_bytes: 0,
             dropped_full: 0,
             dropped_error: 0,
+            #[cfg(test)]
+            takes: Default::default(),
         }
     }
 
@@ -91,8 +100,17 @@ impl Arena {
         self.blocked = !self.waiting.is_empty();
     }
 
-    /// The second round for a socket that was full: what is unsent then is given up.
+    /// The second round for a socket that was full, audio first: what is unsent then is given up.
     pub fn flush_or_drop(&mut self) {
+        let mut short = 0;
+        for place in 0..self.waiting.len() {
+            // Both parts keep their order.
+            if self.waiting.get(place).is_some_and(|w| w.len <= SHORT) {
+                let before = self.waiting.get_mut(short..=place);
+                before.unwrap_or_default().rotate_right(1);
+                short += 1;
+            }
+        }
         self.flush();
         self.dropped_full += self.waiting.len() as u64;
         self.waiting.clear();
@@ -109,6 +127,11 @@ impl Arena {
                 .and_then(|slot| slot.get(..waiting.len))
                 .unwrap_or_default(),
         });
+        #[cfg(test)]
+        let datagrams = match self.takes.borrow_mut().pop_front() {
+            Some(0) => return Ok(0),
+            taken => datagrams.take(taken.unwrap_or(BATCH)),
+        };
         sys::send_batch(self.socket.fd(), self.socket.is_v6(), datagrams)
     }
 }
@@ -166,6 +189,73 @@ mod tests {
         }
         assert_eq!((arena.sent, arena.sent_bytes), (200, 20_000));
         assert!(!arena.is_blocked());
+    }
+
+    /// The first bytes of everything that has arrived.
+    fn arrived(theirs: &std::net::UdpSocket) -> Vec<u8> {
+        theirs.set_nonblocking(true).unwrap();
+        let mut buffer = [0; SLOT];
+        std::iter::from_fn(|| theirs.recv(&mut buffer).ok().map(|_| buffer[0])).collect()
+    }
+
+    #[test]
+    fn what_a_full_socket_does_not_take_waits_for_one_more_round() {
+        let (mut arena, theirs) = sockets();
+        let to = theirs.local_addr().unwrap();
+        arena.takes.borrow_mut().extend([3, 0]);
+
+        for n in 0..10 {
+            arena.push_bytes(to, &[n; 1000]);
+        }
+        arena.flush();
+        assert!(arena.is_blocked());
+        assert_eq!(arrived(&theirs), [0, 1, 2]);
+        arena.push_bytes(to, &[10; 1000]);
+        arena.flush_or_drop();
+
+        assert_eq!(arrived(&theirs), [3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!((arena.sent, arena.dropped_full), (11, 0));
+        assert!(!arena.is_blocked());
+    }
+
+    #[test]
+    fn audio_goes_first_in_that_round_and_the_rest_is_dropped_and_counted() {
+        let (mut arena, theirs) = sockets();
+        let to = theirs.local_addr().unwrap();
+        arena.takes.borrow_mut().extend([0, 2, 1, 0]);
+
+        for n in 0..8 {
+            let len = if n % 3 == 2 { 100 } else { 1100 };
+            arena.push_bytes(to, &vec![n; len]);
+        }
+        arena.flush();
+        arena.flush_or_drop();
+
+        // 2 and 5 are short; of the others the first goes.
+        assert_eq!(arrived(&theirs), [2, 5, 0]);
+        assert_eq!((arena.sent, arena.dropped_full), (3, 5));
+        arena.push_bytes(to, &[9; 100]);
+        arena.flush();
+        assert_eq!(arrived(&theirs), [9]);
+    }
+
+    #[test]
+    fn with_every_slot_waiting_a_datagram_is_counted_and_not_even_built() {
+        let (mut arena, theirs) = sockets();
+        let to = theirs.local_addr().unwrap();
+        arena.takes.borrow_mut().extend([0; 6]);
+
+        for n in 0..70 {
+            arena.push(to, |slot| {
+                assert!(n < 64, "built without a slot");
+                slot[0] = n;
+                1
+            });
+        }
+
+        assert_eq!(arena.dropped_full, 6);
+        arena.flush_or_drop();
+        assert_eq!(arrived(&theirs), (0..64).collect::<Vec<u8>>());
     }
 
     #[test]

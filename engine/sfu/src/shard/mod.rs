@@ -754,6 +754,24 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_whose_socket_was_full_waits_for_room_and_sends_the_rest() {
+        let (mut shard, _port) = shard();
+        let theirs = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        shard.arena.takes.borrow_mut().push_back(0);
+        shard
+            .arena
+            .push_bytes(theirs.local_addr().unwrap(), b"late");
+
+        shard.finish(Instant::now());
+        assert!(shard.watching_writable);
+        shard.turn(&mut RecvBatch::new()).unwrap();
+
+        assert!(!shard.watching_writable);
+        assert_eq!(theirs.recv(&mut [0; 16]).unwrap(), 4);
+        assert_eq!(shard.arena.dropped_full, 0);
+    }
+
+    #[test]
     fn a_slot_that_is_used_again_is_not_reached_by_what_belonged_to_its_predecessor() {
         let (mut shard, _port) = shard();
         let now = Instant::now();
