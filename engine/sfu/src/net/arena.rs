@@ -248,7 +248,7 @@ mod tests {
         for n in 0..70 {
             arena.push(to, |slot| {
                 assert!(n < 64, "built without a slot");
-                slot[0] = n;
+                slot.fill(n);
                 1
             });
         }
