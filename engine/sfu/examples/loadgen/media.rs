@@ -74,9 +74,9 @@ pub struct Media {
 }
 
 impl Media {
-    /// Starts the thread. asks: whether its clients ask for missing packets; spins: whether it looks for
-    /// something to do without end. On loopback the sender of a datagram wakes its receiver, which no
-    /// sender to another machine has to do; a receiver that does not sleep is not woken.
+    /// Starts the thread. asks: whether its clients ask for missing packets. spins: it never sleeps.
+    /// On loopback the sender of a datagram wakes its receiver, which no sender to another machine has
+    /// to do; and no latency is then that of waking up.
     pub fn start(asks: bool, spins: bool) -> Result<(Media, JoinHandle<()>), String> {
         let failed = |error: rustix::io::Errno| error.to_string();
         let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(failed)?;
@@ -127,8 +127,9 @@ struct Thread {
     places: FxHashMap<TransportId, usize>,
     due: BinaryHeap<Reverse<(Instant, TransportId, Due)>>,
     next_tick: Instant,
-    is_over: bool,
+    /// Whether it looks again at once instead of sleeping.
     spins: bool,
+    is_over: bool,
     world: World,
 }
 
@@ -149,8 +150,8 @@ impl Thread {
             places: FxHashMap::default(),
             due: BinaryHeap::new(),
             next_tick: now,
-            is_over: false,
             spins,
+            is_over: false,
             world: World {
                 now,
                 totals: Totals::default(),
@@ -201,7 +202,10 @@ impl Thread {
     /// How long there is nothing to do.
     fn patience(&self) -> rustix::time::Timespec {
         if self.spins {
-            return rustix::time::Timespec::default();
+            return rustix::time::Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
         }
         let first = self
             .due

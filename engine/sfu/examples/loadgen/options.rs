@@ -42,7 +42,7 @@ The run
   --burst N                 how many in a row are lost [1]
   --seed N                  of everything random [1]
   --cpu N                   keep the whole process on this processor
-  --spin                    never sleep: the server is not charged for waking this process up
+  --spin                    never sleep: latencies are then without the generator's waking up
   --json                    a JSON object a line on standard output
 record
   --identity NAME           whose tracks [the first that sends]
