@@ -58,6 +58,8 @@ pub(super) struct NackList {
     keep: Duration,
     /// From a question to its packet, smoothed: a round trip and what the publisher's pacer adds.
     answer: Option<Duration>,
+    /// The round trip of the path, where something else than answers has measured it.
+    path: Option<Duration>,
     reorder: Duration,
 }
 
@@ -68,6 +70,7 @@ impl NackList {
             missing: Vec::new(),
             keep,
             answer: None,
+            path: None,
             reorder: LEAST_REORDER,
         }
     }
@@ -127,7 +130,8 @@ impl NackList {
         rtt: Option<Duration>,
         ask: &mut Vec<u16>,
     ) -> Option<GivenUp> {
-        let wait = self.wait(rtt);
+        self.path = rtt;
+        let wait = self.wait();
         let keep = self.keep;
         let mut given_up: Option<GivenUp> = None;
         self.missing.retain_mut(|missing| {
@@ -168,16 +172,17 @@ impl NackList {
     }
 
     /// A little more than a round trip: asking sooner only repeats what is on its way.
-    fn wait(&self, rtt: Option<Duration>) -> Duration {
+    fn wait(&self) -> Duration {
         // An answer takes a round trip and more. Where the path says longer, it has changed.
-        let rtt = self.answer.max(rtt).unwrap_or(FIRST_RTT);
+        let rtt = self.answer.max(self.path).unwrap_or(FIRST_RTT);
         (rtt + rtt / 4).clamp(LEAST_WAIT, MOST_WAIT)
     }
 
     /// Whether a packet can be the answer to a question about it.
     fn is_time_enough(&self, found: &Missing, now: Instant) -> bool {
         let since = now.saturating_duration_since(found.first_asked);
-        self.answer.is_none_or(|answer| since * 2 >= answer)
+        let least = [self.answer, self.path].into_iter().flatten().min();
+        least.is_none_or(|least| since * 2 >= least)
     }
 
     fn measure(&mut self, found: &Missing, now: Instant) {
@@ -369,6 +374,17 @@ mod tests {
 
         assert!(!list.on_arrival(1, Came::LateOrRepeated, start + ms(10)));
         assert!(list.on_arrival(2, Came::LateOrRepeated, start + ms(45)));
+    }
+
+    #[test]
+    fn a_quick_answer_over_a_short_path_is_one_though_answers_were_slow() {
+        let start = Instant::now();
+        let mut list = list();
+        list.answer = Some(ms(40));
+        list.on_gap(1, 2, start).unwrap();
+        list.take_due(start + ms(5), Some(ms(1)), &mut Vec::new());
+
+        assert!(list.on_arrival(1, Came::LateOrRepeated, start + ms(6)));
     }
 
     #[test]

@@ -18,6 +18,73 @@ impl Outbox for Slots {
 }
 
 #[test]
+fn repair_allocates_nothing_once_a_stream_is_steady() {
+    let mut rig = Rig::new(2);
+    rig.receive(0, 1, recv_video("0", 10, 11));
+    rig.send(1, 2, send_video("v", 20, 21), Some(1));
+    let payload: &'static [u8] = Box::leak(vec![0; 1000].into_boxed_slice());
+    rig.rtp(0, video(10, 1000, KEY));
+    let base = rig.take_rtp(1)[0].index;
+    // Of twenty packets two are lost and come by retransmission, and one is asked for again.
+    let mut steps = Vec::new();
+    for n in 1..6000u64 {
+        let mut step = Vec::new();
+        if !matches!(n % 20, 7 | 9) {
+            step.push((0, rig.sealed(0, &video(10, 1000 + n, payload))));
+        }
+        if n % 20 == 19 {
+            for lost in [n - 10, n - 12] {
+                let mut again = ((1000 + lost) as u16).to_be_bytes().to_vec();
+                again.extend(payload);
+                let repair = Rtp {
+                    pt: VP8_RTX,
+                    payload: &again,
+                    ..video(11, lost, MORE)
+                };
+                step.push((0, rig.sealed(0, &repair)));
+            }
+            let seq = (base + n - 15) as u16;
+            let question = rig.seal_rtcp(1, |writer| {
+                writer.nack(9, 20, &[seq]);
+            });
+            step.push((1, question));
+        }
+        steps.push(step);
+    }
+    let mut out = Slots {
+        slots: vec![[0; 1536]; 64],
+        sent: 0,
+    };
+    let (mut by_packet, mut by_time) = (0, 0);
+
+    for (n, step) in steps.into_iter().enumerate() {
+        rig.now += ms(2);
+        for (peer, mut datagram) in step {
+            let transport = rig.peers[peer].transport;
+            let spent = allocation_counter::measure(|| {
+                rig.media
+                    .on_datagram(transport, rig.now, &mut datagram, &mut out, &mut rig.events);
+            });
+            by_packet += if n > 3000 { spent.count_total } else { 0 };
+        }
+        let spent = allocation_counter::measure(|| {
+            rig.media.on_timer(rig.now, &mut out, &mut rig.events);
+        });
+        by_time += if n > 3000 { spent.count_total } else { 0 };
+    }
+
+    let counters = rig.media.counters();
+    assert!(
+        counters.repaired_in > 590 && counters.retransmitted > 290,
+        "{counters:?}"
+    );
+    assert!(counters.nacks_out > 590, "{counters:?}");
+    assert_eq!(by_packet, 0);
+    // Six seconds: receiver reports are gathered once in each.
+    assert!(by_time <= 12, "{by_time}");
+}
+
+#[test]
 fn forwarding_allocates_nothing_once_a_stream_is_steady() {
     for profile in [SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmHmacSha1_80] {
         let mut rig = Rig::with_profile(4, profile);

@@ -266,7 +266,7 @@ fn an_original_that_comes_after_its_repair_is_a_duplicate() {
 
 #[test]
 fn a_retransmission_out_of_all_proportion_is_ignored() {
-    for original in [1000u16, 40_000] {
+    for original in [1000u16, 30_000] {
         let mut rig = video_call();
         for n in 0..1100 {
             rig.rtp(0, video(10, 1000 + n, if n == 0 { KEY } else { MORE }));
@@ -277,7 +277,8 @@ fn a_retransmission_out_of_all_proportion_is_ignored() {
         rig.rtp(0, repair(700, &[hi, lo, 0x00, 0x55]));
         rig.rtp(0, video(10, 2100, MORE));
 
-        assert_eq!(rig.take_rtp(1).len(), 1, "{original}");
+        let got: Vec<_> = rig.take_rtp(1).into_iter().map(|got| got.payload).collect();
+        assert_eq!(got, [MORE], "{original}");
         assert_eq!(rig.media.counters().drop_duplicate, 1);
     }
 }
