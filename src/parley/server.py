@@ -44,6 +44,7 @@ from parley.engine.errors import EngineError
 from parley.engine.specs import EngineConfig
 from parley.errors import ParleyError
 from parley.metrics import CONTENT_TYPE, Metrics
+from parley.web.connections import HttpConnection, SocketConnection
 from parley.web.paths import OneLeadingSlash
 
 logger = structlog.get_logger(__name__)
@@ -190,6 +191,10 @@ class Dialect(Protocol):
     def routes(self) -> list[BaseRoute]:
         """What its clients call, from the root on."""
 
+    @property
+    def message_bytes(self) -> int:
+        """The largest message of a WebSocket that it takes; 0: any."""
+
     async def drain(self, within_s: float) -> int:
         """Wait until every client has been told good-bye, after `Core.stop`; how many had not been in time."""
 
@@ -239,7 +244,9 @@ class Server:
             metrics = Metrics(counters=engine.counters, census=lambda: dataclasses.asdict(core.rooms.count()))
             dialects = self._dialects(core)
             app = self._application(core, engine, dialects, metrics)
-            self._listener = _Listener(_listening(app, http), on_started=lambda: started(Started(urls)))
+            self._listener = _Listener(
+                _listening(app, http, _largest(dialects)), on_started=lambda: started(Started(urls))
+            )
             # A task that fails takes the server down: calls without their deadlines and metrics would be worse.
             async with asyncio.TaskGroup() as tasks:
                 beside = [
@@ -359,10 +366,22 @@ def _scrape(metrics: Metrics) -> Callable[[Request], Any]:
 # ---- the listener
 
 
-def _listening(app: Starlette, http: Http) -> uvicorn.Config:
-    """How uvicorn serves the application. Raises StartError when the certificate or its key cannot be used."""
+def _largest(dialects: list[Dialect]) -> int | None:
+    """The limit of the dialect that takes the largest messages; each has its own besides. None: there is none."""
+    limits = [dialect.message_bytes for dialect in dialects]
+    return None if 0 in limits else max(limits, default=0)
+
+
+def _listening(app: Starlette, http: Http, message_bytes: int | None) -> uvicorn.Config:
+    """How uvicorn serves the application. Raises StartError when the certificate or its key cannot be used.
+
+    message_bytes: the largest message of a WebSocket; a larger one closes it with 1009 before it is read whole.
+    """
     config = uvicorn.Config(
         app,
+        http=HttpConnection,
+        ws=SocketConnection,
+        ws_max_size=message_bytes,  # type: ignore[arg-type]  # None, for websockets: no limit
         log_config=None,  # its own logs every query string, tokens included
         access_log=False,
         server_header=False,

@@ -25,6 +25,7 @@ from parley.dialects.livekit.auth import Claims, VideoGrant, write_token
 from parley.dialects.livekit.routes import LiveKit, build
 from parley.dialects.livekit.settings import LiveKitSettings
 from parley.engine.engine import Engine
+from parley.web.connections import HttpConnection, SocketConnection
 from tests.fakes import FakeEngine, FakeTransport
 
 SECRET = "a secret of thirty-two characters"
@@ -76,6 +77,8 @@ async def serving(
     listening.listen()
     config = uvicorn.Config(
         Starlette(routes=livekit.routes),
+        http=HttpConnection,
+        ws=SocketConnection,
         log_config=None,
         access_log=False,
         lifespan="off",

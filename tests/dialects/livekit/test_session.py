@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from urllib.parse import urlencode
 
 import jwt
@@ -849,6 +850,29 @@ async def test_a_client_that_does_not_read_is_cut_off():
 
         gone = await bob.until_update("deaf", state=ParticipantInfo.DISCONNECTED)
         assert gone.disconnect_reason == DisconnectReason.STATE_MISMATCH
+        deaf.socket.transport.abort()
+        await bob.leave()
+
+
+async def test_a_client_that_does_not_read_delays_nobody_and_takes_little():
+    settings = {"limits": {"outgoing_bytes": 4_000_000}, "timeouts": {"write_s": 30}}
+    async with serving(FakeEngine(), settings=settings) as server:
+        bob = await Client.connect(server, "bob")
+        deaf = await Client.connect(server, "deaf")
+        ada = await Client.connect(server, "ada", canUpdateOwnMetadata=True)
+        deaf.socket.transport.pause_reading()
+        slowest_s = 0.0
+
+        for number in range(40):  # twice what the kernel holds for a socket
+            metadata = f"{number}" + "m" * 500_000
+            began = time.monotonic()
+            await ada.send(update_metadata=UpdateParticipantMetadata(metadata=metadata))
+            await bob.until_update("ada", metadata=metadata)
+            slowest_s = max(slowest_s, time.monotonic() - began)
+            await ada.until_update("ada", metadata=metadata)
+
+        await settled(lambda: len(server.core.rooms.participants(server.core.rooms.all()[0].id)) == 2)
+        assert slowest_s < 0.5
         deaf.socket.transport.abort()
         await bob.leave()
 

@@ -13,22 +13,33 @@ class TooSlow(Exception):
 
 
 class Outbox:
-    """Frames in order, at most `limit` of them, each written within `write_s` seconds."""
+    """Frames in order, at most `limit` of them and `limit_bytes` in all, each written within `write_s` seconds.
 
-    def __init__(self, write: Callable[[Frame], Awaitable[None]], *, limit: int, write_s: float) -> None:
+    A single frame may be larger: a room can be so large that the first one, which shows it, is.
+    """
+
+    def __init__(
+        self, write: Callable[[Frame], Awaitable[None]], *, limit: int, limit_bytes: int, write_s: float
+    ) -> None:
         self._write = write
         self._write_s = write_s
         self._frames: asyncio.Queue[Frame | None] = asyncio.Queue()
         self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
         self._is_closed = False
 
     def put(self, frame: Frame) -> None:
-        """Send a frame when its turn comes. Raises TooSlow when too many wait; after `close` it is dropped."""
+        """Send a frame when its turn comes. Raises TooSlow when too much waits; after `close` it is dropped."""
         if self._is_closed:
             return
         if self._frames.qsize() >= self._limit:
             self._is_closed = True
             raise TooSlow(f"{self._limit} messages wait for the client to read")
+        if self._bytes and self._bytes + len(frame) > self._limit_bytes:
+            self._is_closed = True
+            raise TooSlow(f"{self._bytes} bytes wait for the client to read")
+        self._bytes += len(frame)
         self._frames.put_nowait(frame)
 
     def close(self) -> None:
@@ -46,3 +57,4 @@ class Outbox:
             except TimeoutError:
                 self._is_closed = True
                 raise TooSlow(f"one message was not read within {self._write_s:g} s") from None
+            self._bytes -= len(frame)

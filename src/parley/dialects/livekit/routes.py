@@ -68,6 +68,10 @@ class LiveKit:
             Route("/rtc/v1/validate", _readable(self._no_v1)),
         ]
 
+    @property
+    def message_bytes(self) -> int:
+        return self._settings.limits.signal_message_bytes
+
     async def drain(self, within_s: float) -> int:
         """Wait until every client has been told good-bye, after `Core.stop`; how many had not been in time."""
         waiting = set(self._sessions)

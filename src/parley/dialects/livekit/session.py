@@ -116,6 +116,7 @@ class Session:
         self._outbox = Outbox(
             lambda frame: _write(websocket, frame),
             limit=self._settings.limits.outgoing_messages,
+            limit_bytes=self._settings.limits.outgoing_bytes,
             write_s=self._settings.timeouts.write_s,
         )
         try:

@@ -53,6 +53,8 @@ class Limits(_Section):
     """One message of a client; 0: no limit."""
     outgoing_messages: int = Field(default=1024, ge=16)
     """Signal messages waiting for one client's socket; a client that falls further behind is cut off."""
+    outgoing_bytes: int = Field(default=8 * 1024 * 1024, ge=64 * 1024)
+    """The same in bytes, over all of them; a single message may be larger."""
 
 
 class Timeouts(_Section):
