@@ -43,6 +43,7 @@ class Core:
             await asyncio.sleep(self.limits.sweep_interval_s)
             try:
                 self.sweep()
+                await self.peers.withdraw()
                 await self.peers.recheck()
             except Exception:
                 # A mistake about one participant must not end the calls of all others.

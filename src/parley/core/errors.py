@@ -78,9 +78,11 @@ class ParticipantNotFound(NotFound):
 class TrackNotFound(NotFound):
     reason = Reason.TRACK_NOT_FOUND
 
-    def __init__(self, track: TrackId) -> None:
+    def __init__(self, track: str | TrackId) -> None:
         self.track = track
-        super().__init__(f"there is no track {to_hex(track)}")
+        super().__init__(
+            f"there is no track {track!r}" if isinstance(track, str) else f"there is no track {to_hex(track)}"
+        )
 
 
 class PeerNotFound(NotFound):
@@ -102,6 +104,18 @@ class SectionNotFound(NotFound):
 
 class Conflict(Refused):
     """It exists, but its state forbids the request."""
+
+
+class UnfitSection(Conflict):
+    """A section cannot carry this track: it is of another kind, or its codec was not agreed there."""
+
+    reason = Reason.CODEC_UNSUPPORTED
+
+    def __init__(self, peer: PeerId, mid: str, track: TrackId) -> None:
+        self.peer = peer
+        self.mid = mid
+        self.track = track
+        super().__init__(f"section {mid!r} of peer {to_hex(peer)} cannot carry track {to_hex(track)}")
 
 
 class AlreadyBound(Conflict):

@@ -61,6 +61,7 @@ class TrackBound(TrackFact):
 
     mid: Mid
     codec: str
+    rids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,14 @@ class SendingFlows(Fact):
 class SendingRefused(Fact):
     subscription: SubscriptionId
     failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class SendingEnded(Fact):
+    """Of a pulled one: its section stopped, or carries another, or its peer is closed."""
+
+    subscription: SubscriptionId
+    reason: EndReason
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,9 @@ class Grant:
     """Who the holder is; unique in a room at one time."""
     room: str = ""
     """The name of the one room it is for; empty: none."""
+    lobby: str = ""
+    """The part of the tenant its holder belongs to. Without a room it waits there, in no company: only a grant of the
+    same lobby finds it. Empty: none."""
     can_join: bool = False
     can_create: bool = False
     """Whether joining a room that does not exist creates it even where rooms are not created by joining."""

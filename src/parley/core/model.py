@@ -92,13 +92,15 @@ class EndReason(StrEnum):
     UNPUBLISHED = "unpublished"
     """The publisher stopped sending it, or withdrew it."""
     REPLACED = "replaced"
-    """The publisher sends another track on the same section."""
+    """The publisher sends another track on the same section, or the subscriber receives another there."""
     NOT_ALLOWED = "not_allowed"
     """The grant no longer reaches that far."""
     PARTICIPANT_LEFT = "participant_left"
     PEER_CLOSED = "peer_closed"
     UNSUBSCRIBED = "unsubscribed"
     """The subscriber no longer wants it."""
+    SILENT = "silent"
+    """Nothing of it arrived for as long as its participant's terms allow."""
 
 
 class SubscriptionState(Enum):
@@ -128,6 +130,8 @@ class Track:
     """The section it arrives on, once published."""
     codec: str = ""
     """The codec its section prefers, in canonical case (`VP8`), once published."""
+    rids: tuple[str, ...] = ()
+    """Its simulcast layers by RID in declared order, once published; empty: a single one."""
     baggage: Mapping[str, object] = field(default_factory=lambda: NOTHING)
     """What the publisher's dialect alone cares about; written and read by it, never by core."""
     revision: int = 0
@@ -141,6 +145,22 @@ class Track:
     def was_published(self) -> bool:
         """Whether others have ever seen it."""
         return self.mid is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What one participant is held to where that is not what `Limits` says. None: what that says."""
+
+    connect_s: float | None = None
+    """From joining to ACTIVE."""
+    silent_s: float | None = None
+    """How long a track may be without packets before it ends; None: for ever."""
+    max_tracks: int | None = None
+    """From announced to ended."""
+    max_announced: int | None = None
+    """Of those, the ones not yet published."""
+    max_pulls: int | None = None
+    """Tracks it has asked for one by one, section by section."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +185,7 @@ class Participant:
     """Whether every track of the others is subscribed to without being asked for."""
     receives_on: PeerId | None = None
     """The peer that carries its subscriptions, once open."""
+    terms: Terms = Terms()
     is_publisher: bool = False
     """Whether it has ever had a published track; a change of its grant asks again."""
     baggage: Mapping[str, object] = field(default_factory=lambda: NOTHING)
@@ -239,6 +260,7 @@ class RoomInfo:
     id: RoomId
     tenant: TenantId
     name: str
+    """Empty: nobody's but its one participant's, which waits in a lobby."""
     created_at: float
     """Wall clock, in seconds since 1970-01-01 UTC."""
     max_participants: int = 0
@@ -251,8 +273,15 @@ class RoomInfo:
     num_publishers: int = 0
     is_recording: bool = False
     """Whether a recorder is among its participants."""
+    lobby: str = ""
+    """Where its one participant waits, when it has no name."""
     baggage: Mapping[str, object] = field(default_factory=lambda: NOTHING)
     revision: int = 0
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it is no room that anybody could join or see, but the place of one who waits in a lobby."""
+        return not self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +289,7 @@ class Counts:
     """How much there is now."""
 
     rooms: int
+    """Private ones left out."""
     participants: int
     tracks: int
     subscriptions: int

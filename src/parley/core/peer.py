@@ -1,23 +1,25 @@
 """One peer: what its sections carry, and what its next description should say. A plain object with no await.
 
 A section that the server sends on is a slot. It is offered with a track, live once answered, and when its track goes
-it is offered as inactive; after that exchange it is free for another track of its kind.
+it is offered as inactive; after that exchange it is free for another track of its kind. A style that keeps emptied
+sections leaves it live instead, and whoever names the section gives it its next track without any exchange.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from parley.core.model import Subscription, Track
-from parley.core.style import PeerStyle, Take
+from parley.core.style import Give, PeerStyle, Stop, Take
 from parley.engine.engine import Channel, Consumer, Producer, Transport
-from parley.engine.specs import Kind, Mid, ProducerId, RecvSpec
+from parley.engine.specs import CodecSpec, Kind, Mid, ProducerId, RecvSpec, SendSpec
 from parley.errors import Reason
 from parley.ids import ParticipantId, PeerId, SubscriptionId, TrackId
 from parley.negotiation import Change, CodecPref, Direction, MLinePlan, Negotiator, RemoteSection, RemoteView
+from parley.negotiation.codecs import Identity, identity
 
 NO_MEDIA_CODECS = frozenset({"rtx", "red", "ulpfec", "flexfec-03"})
 """Names that stand beside a codec in a section and are no codec of their own."""
@@ -44,6 +46,8 @@ class Sender:
     subscription: Subscription
     order: int
     """When it was asked for, counted over all peers."""
+    wanted: Mid | None = None
+    """The section that is to carry it; None: whichever."""
     slot: Slot | None = None
 
     @property
@@ -66,8 +70,19 @@ class Slot:
     phase: Phase
     sender: Sender | None = None
     consumer: Consumer | None = None
+    spec: SendSpec | None = None
+    """What may be sent on it, as last negotiated."""
     is_paused: bool = False
     """Whether the consumer was last told to pause."""
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """A track that its client is asked to send, in an offer of the server's."""
+
+    track: Track
+    give: Give | None
+    """What is sent on the section besides."""
 
 
 @dataclass(eq=False)
@@ -78,8 +93,10 @@ class Exchange:
     """Slots that are to carry a track with this exchange."""
     fresh: tuple[Slot, ...]
     """Those of them that did not exist before."""
-    stopping: tuple[Slot, ...]
-    """Slots offered as inactive."""
+    stopping: tuple[Mid, ...]
+    """Sections offered as inactive."""
+    inviting: Mapping[Mid, TrackId]
+    """Sections that are to bring an invited track."""
 
 
 Describe = Callable[[Subscription, Mid | None], MLinePlan | None]
@@ -89,7 +106,7 @@ Describe = Callable[[Subscription, Mid | None], MLinePlan | None]
 @dataclass(frozen=True)
 class OfferPlan:
     lines: tuple[MLinePlan, ...]
-    senders: tuple[Sender | None, ...]
+    carries: tuple[Sender | Invitation | None, ...]
     """One per line: what it is to carry; None: nothing."""
 
 
@@ -111,6 +128,10 @@ class Peer:
         self.receivers: dict[Mid, Receiver] = {}
         self.senders: dict[SubscriptionId, Sender] = {}
         self.slots: dict[Mid, Slot] = {}
+        self.invitations: list[Invitation] = []
+        """Not offered yet."""
+        self.shut: set[Mid] = set()
+        """Sections on which nothing is to flow any more, which the next offer says."""
         self.channels: dict[str, Channel] = {}
         """By label; a channel of the server's own wins over one that the peer opened."""
         self.own_channels: set[str] = set()
@@ -144,27 +165,43 @@ class Peer:
         waiting = [receiver.section for receiver in self.receivers.values() if receiver.track is None]
         return tuple(sorted(waiting, key=lambda section: section.index))
 
-    def plan_answer(self, view: RemoteView, takes: dict[Mid, Take]) -> list[MLinePlan]:
-        """What is to be answered: the taken sections as decided, a data section as offered, the rest by default."""
-        plan = []
+    def plan_answer(
+        self, view: RemoteView, decisions: Mapping[Mid, Take | Give | Stop], describe: Describe
+    ) -> list[MLinePlan]:
+        """What is to be answered: sections as decided, a data section as offered, the rest by default."""
+        plan: list[MLinePlan] = []
         for section in view.sections:
             if section.refused is not None or section.change is Change.STOPPED:
                 continue
-            take = takes.get(section.mid)
             if section.kind is Kind.DATA:
                 plan.append(MLinePlan(section.mid, Kind.DATA))
-            elif take is not None:
-                plan.append(
-                    MLinePlan(
-                        section.mid,
-                        section.kind,
-                        Direction.RECVONLY,
-                        codecs=take.codecs,
-                        fmtp=take.fmtp,
-                        max_bps=take.max_bps,
+                continue
+            match decisions.get(section.mid):
+                case Take(codecs=codecs, fmtp=fmtp, max_bps=max_bps):
+                    direction = Direction.of(sends=self._sends(section.mid), receives=True)
+                    if direction.sends:
+                        continue  # What is there both ways stays as it is, and the track is bound to it.
+                    plan.append(
+                        MLinePlan(section.mid, section.kind, direction, codecs=codecs, fmtp=fmtp, max_bps=max_bps)
                     )
-                )
+                case Give() as give:
+                    line = self._plan_give(section, give, describe)
+                    if line is not None:
+                        plan.append(line)
+                case Stop():
+                    plan.append(MLinePlan(section.mid, section.kind, Direction.INACTIVE))
         return plan
+
+    def _plan_give(self, section: RemoteSection, give: Give, describe: Describe) -> MLinePlan | None:
+        direction = Direction.of(sends=True, receives=give.receives or section.mid in self.receivers)
+        if give.subscription is None:
+            return MLinePlan(section.mid, section.kind, direction, msid=give.msid, cname=give.cname)
+        line = describe(self.senders[give.subscription].subscription, section.mid)
+        return None if line is None else replace(line, direction=direction)
+
+    def _sends(self, mid: Mid) -> bool:
+        slot = self.slots.get(mid)
+        return slot is not None and slot.phase is not Phase.FREE
 
     # What the peer is sent.
 
@@ -175,7 +212,9 @@ class Peer:
                 yield sender
 
     def leaving(self) -> Iterator[Slot]:
-        """Slots that are live and carry nothing any more."""
+        """Slots that are live and carry nothing any more, and are not to stay so."""
+        if self.style.keep_emptied:
+            return iter(())
         return (slot for slot in self.slots.values() if slot.phase is Phase.LIVE and slot.sender is None)
 
     def wants_offer(self, upto: int | None = None) -> bool:
@@ -183,6 +222,7 @@ class Peer:
         return (
             not self.has_offered
             or self.wants_restart
+            or bool(self.invitations)
             or any(True for _ in self.waiting(upto))
             or any(True for _ in self.leaving())
         )
@@ -190,64 +230,93 @@ class Peer:
     def plan_offer(self, upto: int | None, describe: Describe) -> OfferPlan:
         """What the next offer says: sections that stop, then sections that start, in the order they were asked for."""
         lines: list[MLinePlan] = []
-        senders: list[Sender | None] = []
+        carries: list[Sender | Invitation | None] = []
         if not self.has_offered and self.style.data:
             lines.append(MLinePlan(None, Kind.DATA))
-            senders.append(None)
-        for slot in self.leaving():
-            lines.append(MLinePlan(slot.mid, slot.kind, Direction.INACTIVE))
-            senders.append(None)
+            carries.append(None)
+        wanted = {sender.wanted for sender in self.waiting(upto)}
+        stopping = {slot.mid for slot in self.leaving()} | (self.shut - wanted)
+        for line in self.negotiator.sections:
+            if line.mid in stopping and not line.stopped and line.direction is not Direction.INACTIVE:
+                lines.append(MLinePlan(line.mid, line.kind, Direction.INACTIVE))
+                carries.append(None)
         free = {
             kind: [slot.mid for slot in self.slots.values() if slot.phase is Phase.FREE and slot.kind is kind]
             for kind in (Kind.AUDIO, Kind.VIDEO)
         }
         for sender in self.waiting(upto):
             kind = sender.subscription.kind
-            mid = free[kind][0] if free[kind] and self.style.reuse_inactive else None
-            line = describe(sender.subscription, mid)
-            if line is None:
+            mid = sender.wanted
+            if mid is None and free[kind] and self.style.reuse_inactive:
+                mid = free[kind][0]
+            described = describe(sender.subscription, mid)
+            if described is None:
                 continue
-            if mid is not None:
-                free[kind].pop(0)
-            lines.append(line)
-            senders.append(sender)
-        return OfferPlan(tuple(lines), tuple(senders))
+            if mid in free[kind]:
+                free[kind].remove(mid)
+            if mid in self.receivers:
+                described = replace(described, direction=Direction.SENDRECV)
+            lines.append(described)
+            carries.append(sender)
+        for invitation in self.invitations:
+            give = invitation.give
+            lines.append(
+                MLinePlan(
+                    None,
+                    invitation.track.kind,
+                    Direction.of(sends=give is not None, receives=True),
+                    msid=give.msid if give is not None else None,
+                    cname=give.cname if give is not None else None,
+                )
+            )
+            carries.append(invitation)
+        return OfferPlan(tuple(lines), tuple(carries))
 
-    def begin(self, plan: OfferPlan, mids: Iterable[Mid]) -> None:
+    def begin(self, plan: OfferPlan, mids: Iterable[Mid]) -> Exchange:
         """Remember the offer that was made of this plan. mids: one for each line."""
-        sending, fresh, stopping = [], [], []
-        for line, sender, mid in zip(plan.lines, plan.senders, mids, strict=True):
-            if sender is not None:
-                slot = self.slots.get(mid)
-                if slot is None or line.mid is None:
-                    slot = self.slots[mid] = Slot(mid, line.kind, Phase.OFFERED)
-                    fresh.append(slot)
-                slot.phase, slot.sender, sender.slot = Phase.OFFERED, sender, slot
-                sending.append((slot, sender))
-            elif line.kind is not Kind.DATA:
-                stopping.append(self.slots[mid])
-        self.exchange = Exchange(tuple(sending), tuple(fresh), tuple(stopping))
+        sending, fresh, stopping, inviting = [], [], [], {}
+        for line, carried, mid in zip(plan.lines, plan.carries, mids, strict=True):
+            match carried:
+                case Sender() as sender:
+                    slot = self.slots.get(mid)
+                    if slot is None or line.mid is None:
+                        slot = self.slots[mid] = Slot(mid, line.kind, Phase.OFFERED)
+                        fresh.append(slot)
+                    slot.phase, slot.sender, sender.slot = Phase.OFFERED, sender, slot
+                    sending.append((slot, sender))
+                    self.shut.discard(mid)
+                case Invitation(track=track):
+                    inviting[mid] = track.id
+                case None if line.kind is not Kind.DATA:
+                    stopping.append(mid)
+        self.invitations = []
+        self.exchange = Exchange(tuple(sending), tuple(fresh), tuple(stopping), inviting)
         self.has_offered = True
         self.wants_restart = False
+        return self.exchange
 
     def complete(self) -> Exchange:
         """The open exchange, which is over: its stopped slots are free."""
         exchange, self.exchange = self.exchange, None
         assert exchange is not None, "an answer was taken while no offer was open"
-        for slot in exchange.stopping:
-            slot.phase = Phase.FREE
+        for mid in exchange.stopping:
+            self.shut.discard(mid)
+            if (slot := self.slots.get(mid)) is not None:
+                slot.phase = Phase.FREE
         return exchange
 
-    def abandon(self) -> None:
-        """Forget the open exchange: what it would have carried waits again."""
+    def abandon(self) -> Exchange | None:
+        """The open exchange, which is forgotten: what it would have carried waits again, invitations apart."""
         exchange, self.exchange = self.exchange, None
         if exchange is None:
-            return
-        for slot, sender in exchange.sending:
-            sender.slot = slot.sender = None
+            return None
+        for slot, _ in exchange.sending:
+            if slot.sender is not None:
+                slot.sender.slot, slot.sender = None, None
             slot.phase = Phase.FREE
         for slot in exchange.fresh:
             del self.slots[slot.mid]
+        return exchange
 
     def stopped(self) -> set[Mid]:
         """Sections that were refused or stopped, with port 0."""
@@ -265,6 +334,16 @@ def codecs_of(spec: RecvSpec) -> tuple[CodecPref, ...]:
         for codec in spec.codecs
         if codec.name.lower() not in NO_MEDIA_CODECS
     )
+
+
+def suits(spec: SendSpec, source: RecvSpec) -> bool:
+    """Whether what a publisher sends first of all may be sent on a section without negotiating it anew."""
+    first = next((codec for codec in source.codecs if codec.name.lower() not in NO_MEDIA_CODECS), None)
+    return first is not None and _identity(first) in {_identity(codec) for codec in spec.codecs}
+
+
+def _identity(codec: CodecSpec) -> Identity:
+    return identity(codec.name, codec.clock_hz, codec.channels, codec.fmtp)
 
 
 def fits(style: PeerStyle, spec: RecvSpec) -> bool:

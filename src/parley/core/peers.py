@@ -5,7 +5,7 @@ what was decided and says so, and only then is a description handed out. So no c
 the engine has not installed. A change the engine cannot carry out closes the peer.
 
 A participant's dialect calls `open`, `take_offer`, `make_offer`, `take_answer`, `rollback`, `add_candidate`,
-`restart`, `claim` and `close`; `rooms` calls the rest.
+`restart`, `claim`, `invite`, `can_carry`, `stop_section` and `close`; `rooms` calls the rest.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ from parley.core.errors import (
     ParticipantNotFound,
     PeerClosed,
     PeerNotFound,
+    Refused,
+    SectionNotFound,
+    TrackNotFound,
 )
 from parley.core.leases import Leases
-from parley.core.model import Failure, Limits, Subscription, Track
-from parley.core.peer import Peer
+from parley.core.model import EndReason, Failure, Limits, Subscription, Track
+from parley.core.peer import Describe, Invitation, Peer
 from parley.core.receiving import Receiving
 from parley.core.sending import Sending
-from parley.core.style import Choose, PeerStyle
+from parley.core.style import Choose, Give, PeerStyle, Take
 from parley.core.turns import Turns
 from parley.engine import events as engine_events
 from parley.engine.engine import Applied, Channel, Engine, Transport, TransportStats
@@ -40,8 +43,8 @@ from parley.engine.errors import BadValue, EngineBusy, EngineClosed, EngineError
 from parley.engine.events import EngineEvent, TransportEvent, TransportPhase
 from parley.engine.specs import Flow, Mid, TransportParams
 from parley.errors import Reason
-from parley.ids import ParticipantId, PeerId, TrackId, mint, to_hex
-from parley.negotiation import Delta, Negotiator, RemoteSection, SignalingState
+from parley.ids import ParticipantId, PeerId, SubscriptionId, TrackId, mint, to_hex
+from parley.negotiation import Delta, NegotiationError, Negotiator, RemoteSection, SignalingState
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +71,10 @@ class Offer:
     sdp: str = field(repr=False)
     sending: Mapping[Mid, TrackId]
     """The track on every section the server sends on, those of earlier exchanges included."""
+    carrying: Mapping[SubscriptionId, Mid]
+    """The section of every subscription that this offer is the first to carry."""
+    inviting: Mapping[TrackId, Mid]
+    """The section of every track that this offer asks for."""
 
 
 class Peers:
@@ -86,6 +93,8 @@ class Peers:
         self._group_of: dict[ParticipantId, int] = {}
         self._offers = Leases[PeerId]()
         self._unclosed: list[Transport] = []
+        self._overdue: list[PeerId] = []
+        """Whose offers are to be withdrawn."""
         self._missed = False
         """Whether the engine has lost events of it knows not which transports."""
         self._receiving = Receiving(self._report, self._tell)
@@ -143,8 +152,8 @@ class Peers:
 
         choose: binds the offer's sections to announced tracks; see `parley.core.style.Choose`.
         Tracks bound for the first time are published, those whose section stopped are ended, before this returns.
-        Raises NegotiationError, TrackNotFound, KindMismatch, AlreadyBound or Busy with nothing changed, PeerNotFound
-        and PeerClosed.
+        Raises NegotiationError, TrackNotFound, SectionNotFound, KindMismatch, AlreadyBound or Busy with nothing
+        changed, PeerNotFound and PeerClosed.
         """
         found = self.get(peer)
         async with found.lock:
@@ -152,11 +161,13 @@ class Peers:
             self._check(found)
             view = found.negotiator.on_offer(sdp)
             try:
-                takes = dict(choose(view))
+                decisions = dict(choose(view))
+                takes = {mid: one for mid, one in decisions.items() if isinstance(one, Take)}
+                gives = {mid: one for mid, one in decisions.items() if isinstance(one, Give)}
                 self._receiving.check(found, view, takes)
                 if view.ice_restart:
                     found.negotiator.restart_ice(self._restart(found))
-                delta = found.negotiator.answer(found.plan_answer(view, takes))
+                delta = found.negotiator.answer(found.plan_answer(view, decisions, self._describe(found)))
             except BaseException:
                 if found.negotiator.state is SignalingState.HAVE_REMOTE_OFFER:
                     found.negotiator.rollback()
@@ -164,6 +175,7 @@ class Peers:
             assert delta.sdp is not None, "an answer is a description"
             applied = await self._apply(found, delta)
             self._receiving.update(found, view, takes, delta, applied)
+            self._sending.give(found, gives, applied)
             self._check_open(found)
             return Answer(delta.sdp, found.receiving(), found.sending())
 
@@ -181,16 +193,21 @@ class Peers:
             self._check(found)
             if found.exchange is not None or not found.wants_offer(upto):
                 return None
-            plan = found.plan_offer(upto, lambda subscription, mid: self._sending.describe(found, subscription, mid))
-            if not plan.lines and found.has_offered and not found.wants_restart:
-                return None
+            plan = found.plan_offer(upto, self._describe(found))
+            is_due = found.wants_restart or (found.style.offers and (plan.lines or not found.has_offered))
+            if not is_due and not any(plan.carries):
+                return None  # That something stops is no reason for an offer on a peer that does not ask for any.
             delta = found.negotiator.offer(plan.lines)
             assert delta.sdp is not None, "an offer is a description"
-            found.begin(plan, delta.mids)
+            exchange = found.begin(plan, delta.mids)
             self._offers.set(found.id, self._clock.monotonic() + found.style.offer_timeout_s)
-            await self._apply(found, delta)
+            applied = await self._apply(found, delta)
+            # The peer may begin to send what it is asked for before its answer is here.
+            self._receiving.settle(found, delta, applied)
             self._check_open(found)
-            return Offer(delta.sdp, found.sending())
+            carrying = {sender.subscription.id: slot.mid for slot, sender in exchange.sending}
+            inviting = {track: mid for mid, track in exchange.inviting.items()}
+            return Offer(delta.sdp, found.sending(), carrying, inviting)
 
     async def take_answer(self, peer: PeerId, sdp: str) -> None:
         """Complete the open offer: what the peer accepted is sent from now on.
@@ -204,18 +221,30 @@ class Peers:
             delta = found.negotiator.on_answer(sdp)
             self._offers.drop(found.id)
             applied = await self._apply(found, delta)
-            self._sending.complete(found, delta, applied)
+            exchange = found.complete()
+            self._receiving.settle(found, delta, applied)
+            self._receiving.accept(found, exchange.inviting)
+            self._sending.complete(found, applied)
             self._check_open(found)
 
-    async def rollback(self, peer: PeerId) -> None:
-        """Withdraw the open offer. What it would have carried waits for the next one, which nobody is asked for."""
+    async def rollback(self, peer: PeerId, failure: Failure | None = None) -> None:
+        """Withdraw the open offer. What it would have carried waits for the next one, which nobody is asked for;
+        tracks that it asked for are lost.
+
+        failure: why that is for good; then what it would have carried fails.
+        """
         found = self.get(peer)
         async with found.lock:
             self._check(found)
             delta = found.negotiator.rollback()
             self._offers.drop(found.id)
-            found.abandon()
-            await self._apply(found, delta)
+            exchange = found.abandon()
+            applied = await self._apply(found, delta)
+            self._receiving.settle(found, delta, applied)
+            if exchange is not None:
+                self._receiving.accept(found, exchange.inviting)
+                if failure is not None:
+                    self._sending.withdraw(found, exchange, failure)
 
     def restart(self, peer: PeerId) -> None:
         """Have the next offer restart ICE, and ask for that offer. Media goes on meanwhile (RFC 8445 §9)."""
@@ -255,6 +284,39 @@ class Peers:
         """
         self._receiving.claim(self.get(peer), mid, track)
 
+    def invite(self, peer: PeerId, track: TrackId, give: Give | None = None) -> None:
+        """Have the next offer ask the peer for an announced track, on a section of its own. It is published with the
+        answer, or ends if that refuses it.
+
+        give: what the server sends there besides; None: nothing. Raises TrackNotFound.
+        """
+        found = self.get(peer)
+        known = self._receiving.track(track)
+        if known is None or known.participant != found.participant:
+            raise TrackNotFound(track)
+        found.invitations.append(Invitation(known, give))
+
+    def can_carry(self, peer: PeerId, mid: Mid, track: Track) -> bool:
+        """Whether `Rooms.pull` may put this track on this section: it is of its kind, and where the server sends
+        already, what the track's publisher sends has been agreed. Raises SectionNotFound, PeerNotFound.
+        """
+        return self._sending.check_place(self.get(peer), mid, track.kind, track.id)
+
+    def stop_section(self, peer: PeerId, mid: Mid) -> None:
+        """Let nothing flow on a section any more, either way, without a description; the next offer says so. Its track
+        and what it carries end. Raises SectionNotFound, PeerNotFound.
+        """
+        found = self.get(peer)
+        is_there = any(line.mid == mid and not line.stopped for line in found.negotiator.sections)
+        if not is_there and mid not in found.slots and mid not in found.receivers:
+            raise SectionNotFound(found.id, mid)
+        found.shut.add(mid)
+        self._sending.vacate(found, mid)
+        self._receiving.stop(found, mid)
+        invited = found.exchange.inviting.get(mid) if found.exchange is not None else None
+        if invited is not None and self._receiving.track(invited) is not None:
+            self._report(facts.TrackLost(found.participant, invited, EndReason.UNPUBLISHED))
+
     def close(self, peer: PeerId) -> None:
         """End the peer, if it is open. Its tracks end and its subscriptions have no section any more."""
         found = self._peers.get(peer)
@@ -274,6 +336,10 @@ class Peers:
             self._close(peer, Reason.PEER_CLOSED)
         self._of.pop(participant, None)
 
+    def track(self, id: TrackId) -> Track | None:
+        """A track of any participant, as it was last told of."""
+        return self._receiving.track(id)
+
     def know(self, track: Track) -> None:
         """Remember how a track is now; a muted one is not forwarded."""
         self._receiving.know(track)
@@ -284,10 +350,13 @@ class Peers:
 
     # For rooms: subscriptions and data.
 
-    def send(self, peer: PeerId, subscription: Subscription) -> None:
-        """Have this peer carry the subscription; its section is in the next offer."""
+    def send(self, peer: PeerId, subscription: Subscription, mid: Mid | None = None) -> None:
+        """Have this peer carry the subscription; its section is in the next offer.
+
+        mid: the section that is to carry it, in place of what it carries; at once where the server sends already.
+        """
         if (found := self._peers.get(peer)) is not None:
-            self._sending.start(found, subscription)
+            self._sending.start(found, subscription, mid)
 
     def stop(self, peer: PeerId, subscription: Subscription) -> None:
         """Have this peer no longer carry the subscription; nothing of it is sent from now on."""
@@ -318,6 +387,9 @@ class Peers:
             peer = self._peers.get(id)
             if peer is None or peer.exchange is None:
                 continue
+            if peer.style.withdraw_offers:
+                self._overdue.append(id)
+                continue
             if not peer.is_connected:
                 # The peer may be too early to answer; the join deadline looks after that.
                 self._offers.set(id, now + peer.style.offer_timeout_s)
@@ -327,6 +399,21 @@ class Peers:
         unclosed, self._unclosed = self._unclosed, []
         for transport in unclosed:
             self._end_transport(transport)
+
+    async def withdraw(self) -> None:
+        """Withdraw the offers that have not been answered in time, where that is what the style wants."""
+        overdue, self._overdue = self._overdue, []
+        for id in overdue:
+            peer = self._peers.get(id)
+            if peer is None or peer.exchange is None:
+                continue
+            failure = Failure(Reason.OFFER_TIMEOUT, f"no answer to the offer within {peer.style.offer_timeout_s:g} s")
+            try:
+                await self.rollback(id, failure)
+            except Busy:
+                self._overdue.append(id)
+            except (NegotiationError, Refused):
+                pass  # It was answered after all, or its peer is gone.
 
     async def recheck(self) -> None:
         """Ask the engine where every peer stands, if it has said that it could not tell everything."""
@@ -441,6 +528,9 @@ class Peers:
             self._tell(peer, lambda: self._channels.open_own(peer))
         return applied
 
+    def _describe(self, peer: Peer) -> Describe:
+        return lambda subscription, mid: self._sending.describe(peer, subscription, mid)
+
     def _ask(self, peer: Peer) -> None:
         """Ask for an offer, unless one is open: then the answer asks."""
         if peer.is_open and peer.style.offers and peer.exchange is None and peer.wants_offer():
@@ -494,6 +584,7 @@ class Peers:
         peer.connected.set()  # Whoever waits at the gate need not wait for its end.
         self._end_transport(peer.transport)
         self._receiving.close(peer)
+        self._sending.close(peer)
         self._report(facts.PeerClosed(peer.participant, peer.id))
 
     def _end_transport(self, transport: Transport) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from parley.core import facts
 from parley.core.errors import AlreadyBound, KindMismatch, SectionNotFound, TrackNotFound
@@ -12,8 +13,9 @@ from parley.core.style import Take
 from parley.engine.engine import Applied
 from parley.engine.specs import Flow, Kind, Mid, ProducerId
 from parley.ids import TrackId
-from parley.negotiation import Delta, RemoteView
+from parley.negotiation import Delta, Direction, RemoteSection, RemoteView
 
+NO_SECTIONS: Mapping[Mid, RemoteSection] = MappingProxyType({})
 Report = Callable[[facts.Fact], None]
 Tell = Callable[[Peer, Callable[[], object]], None]
 """Gives the engine a small command that concerns this peer."""
@@ -88,23 +90,20 @@ class Receiving:
         self.check_one(peer, mid, receiver.spec.kind, track)
         if receiver.track is not None:
             raise AlreadyBound(track, mid)
+        peer.shut.discard(mid)
         self._bind(receiver, track)
+
+    def stop(self, peer: Peer, mid: Mid) -> None:
+        """Let the track of a section end although its client may go on sending."""
+        receiver = peer.receivers.get(mid)
+        if receiver is not None:
+            self._unbind(receiver, EndReason.UNPUBLISHED)
 
     # What negotiation and the engine have made true.
 
     def update(self, peer: Peer, view: RemoteView, takes: Mapping[Mid, Take], delta: Delta, applied: Applied) -> None:
         """Bring what the peer sends up to date with an answer that the engine has carried out."""
-        sections = {section.mid: section for section in view.sections}
-        for mid, flow in delta.ended:
-            if flow is Flow.RECV and (receiver := peer.receivers.pop(mid, None)) is not None:
-                self._unbind(receiver, EndReason.UNPUBLISHED)
-        for spec in delta.recv:
-            producer = applied.producers[spec.mid]
-            known = peer.receivers.get(spec.mid)
-            if known is None:
-                peer.receivers[spec.mid] = Receiver(peer, sections[spec.mid], spec, producer)
-            else:
-                known.spec, known.producer, known.section = spec, producer, sections[spec.mid]
+        self.settle(peer, delta, applied, {section.mid: section for section in view.sections})
         for mid, take in takes.items():
             receiver = peer.receivers.get(mid)
             if receiver is None or receiver.track == take.track:
@@ -112,6 +111,40 @@ class Receiving:
             self._unbind(receiver, EndReason.REPLACED)
             if take.track in self._tracks:
                 self._bind(receiver, take.track)
+                peer.shut.discard(mid)
+
+    def settle(
+        self, peer: Peer, delta: Delta, applied: Applied, sections: Mapping[Mid, RemoteSection] = NO_SECTIONS
+    ) -> None:
+        """Bring the sections that the peer sends on up to date with a change that the engine has carried out.
+
+        sections: as the peer offered them; empty when the offer was the server's.
+        """
+        for mid, flow in delta.ended:
+            if flow is Flow.RECV and (receiver := peer.receivers.pop(mid, None)) is not None:
+                self._unbind(receiver, EndReason.UNPUBLISHED)
+        for spec in delta.recv:
+            producer = applied.producers[spec.mid]
+            known = peer.receivers.get(spec.mid)
+            if known is None:
+                offered = sections.get(spec.mid)
+                if offered is None:
+                    offered = RemoteSection(len(peer.receivers), spec.mid, spec.kind, Direction.SENDONLY)
+                peer.receivers[spec.mid] = Receiver(peer, offered, spec, producer)
+            else:
+                known.spec, known.producer = spec, producer
+                known.section = sections.get(spec.mid, known.section)
+
+    def accept(self, peer: Peer, inviting: Mapping[Mid, TrackId]) -> None:
+        """Bind invited tracks to the sections that have been accepted for them; those of refused ones are lost."""
+        for mid, track in inviting.items():
+            receiver = peer.receivers.get(mid)
+            if track not in self._tracks:
+                continue  # It was withdrawn while its offer was open.
+            if receiver is None:
+                self._report(facts.TrackLost(peer.participant, track, EndReason.UNPUBLISHED))
+            else:
+                self._bind(receiver, track)
 
     def flow(self, peer: Peer, producer: ProducerId, layer: int) -> None:
         """Packets of a layer arrive."""
@@ -145,8 +178,8 @@ class Receiving:
         receiver.track = track
         self._receivers[track] = receiver
         self._mute(receiver, self._tracks[track].muted)
-        codec = receiver.spec.codecs[0].name
-        self._report(facts.TrackBound(participant, track, receiver.spec.mid, codec))
+        spec = receiver.spec
+        self._report(facts.TrackBound(participant, track, spec.mid, spec.codecs[0].name, spec.rids))
         if receiver.layers:
             self._report(facts.TrackFlows(participant, track))
 

@@ -203,9 +203,12 @@ class Room:
         if not participant.grant.may_publish(source):
             raise SourceNotAllowed(participant.identity, source)
         check_sizes(self._limits, name=name)
+        terms, limits = participant.terms, self._limits
+        max_tracks = limits.max_tracks if terms.max_tracks is None else terms.max_tracks
+        max_announced = limits.max_announced if terms.max_announced is None else terms.max_announced
         count = len(participant.tracks)
         announced = count - len(participant.published)
-        for taken, limit in ((count, self._limits.max_tracks), (announced, self._limits.max_announced)):
+        for taken, limit in ((count, max_tracks), (announced, max_announced)):
             if taken >= limit:
                 raise LimitExceeded(Reason.TOO_MANY_TRACKS, f"tracks of {participant.identity!r}", limit)
         track = Track(
@@ -223,12 +226,13 @@ class Room:
         self.participants[id] = participant
         return track, [TrackAnnounced(participant, track)]
 
-    def publish(self, id: TrackId, mid: Mid, codec: str) -> list[Event]:
+    def publish(self, id: TrackId, mid: Mid, codec: str, rids: tuple[str, ...] = ()) -> list[Event]:
         """Its section is negotiated: everybody is told, and subscriptions begin."""
         track = self.track(id)
         if track.is_published:
             return []
-        track = replace(track, state=TrackState.PUBLISHED, mid=mid, codec=codec, revision=track.revision + 1)
+        revision = track.revision + 1
+        track = replace(track, state=TrackState.PUBLISHED, mid=mid, codec=codec, rids=rids, revision=revision)
         publisher = self._keep(self.participants[track.participant].with_track(track))
         recount: list[Event] = []
         if not publisher.is_publisher:

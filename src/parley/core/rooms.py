@@ -8,9 +8,11 @@ Participants are named by their ids, which nobody can guess and only their own d
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from random import Random
 from typing import TypeVar
 
@@ -31,6 +33,7 @@ from parley.core.errors import (
     RoomNotFound,
     ShuttingDown,
     TrackNotFound,
+    UnfitSection,
 )
 from parley.core.events import (
     DataReceived,
@@ -48,6 +51,9 @@ from parley.core.events import (
     SubscriptionSwitched,
     TrackEnded,
     TrackEvent,
+    TrackLive,
+    TrackPublished,
+    TrackSilent,
 )
 from parley.core.grants import Grant, Source
 from parley.core.leases import Leases
@@ -64,21 +70,26 @@ from parley.core.model import (
     RoomInfo,
     RoomOptions,
     Subscription,
+    Terms,
     Track,
+    TrackState,
     frozen,
 )
 from parley.core.peers import Peers
+from parley.core.pulls import Pulls
 from parley.core.room import Room, check_sizes
-from parley.core.seat import Member
+from parley.core.seat import Listener, Member
 from parley.core.seat import Seat as Seat
-from parley.engine.specs import Kind
+from parley.engine.specs import Kind, Mid
 from parley.errors import Reason
-from parley.ids import ParticipantId, RoomId, TenantId, TrackId, mint, to_hex
+from parley.ids import ParticipantId, PeerId, RoomId, SubscriptionId, TenantId, TrackId, mint, to_hex
 
 log = structlog.get_logger(__name__)
 
 FAREWELLS = frozenset({"peer", "transport"})
 """The engine's words for a channel that ended because the other side closed it, or everything."""
+
+NO_TERMS = Terms()
 
 _T = TypeVar("_T")
 
@@ -100,6 +111,8 @@ class Rooms:
         self._is_telling = False
         self._is_stopping = False
         self._courier = Courier(peers, limits)
+        self._pulls = Pulls(random)
+        self._until_live: dict[TrackId, asyncio.Future[bool]] = {}
         peers.on_fact(self._learn)
 
     # Coming and going.
@@ -119,13 +132,18 @@ class Rooms:
         baggage: Mapping[str, object] = NOTHING,
         data: DataStyle | None = None,
         options: RoomOptions | None = None,
+        terms: Terms = NO_TERMS,
+        listener: Listener | None = None,
     ) -> Seat:
-        """Seat the grant's holder in the room the grant names, which is created if it does not exist.
+        """Seat the grant's holder in the room the grant names, which is created if it does not exist; or, where it
+        names a lobby and no room, by itself.
 
         A participant with the same identity leaves first, for DUPLICATE_IDENTITY. The new one is JOINING until
         `arrive`, and has the join deadline to become ACTIVE.
         data: how its channels carry data; None: data reaches it as `DataReceived`.
         options: how a room that is created here behaves.
+        terms: what it is held to where that is not what the limits say.
+        listener: hears its events at once, in place of its queue, which then holds the last one alone.
         Raises NotAllowed, NameEmpty, RoomNotFound, RoomFull, LimitExceeded, ShuttingDown.
         """
         room = self._admit(grant)
@@ -145,14 +163,16 @@ class Rooms:
             metadata=metadata,
             attributes=frozen({key: value for key, value in attributes.items() if value}),
             auto_subscribe=auto_subscribe,
+            terms=terms,
             baggage=baggage,
         )
         events = room.join(participant)
         mailbox = Mailbox(self._limits.events)
-        self._members[participant.id] = Member(room, mailbox)
+        self._members[participant.id] = Member(room, mailbox, listener)
         self._courier.seat(participant.id, data)
         self._peers.seat(participant.id, _group_of(room.info.id))
-        self._leases.set(_Joining(participant.id), self._clock.monotonic() + self._limits.join_timeout_s)
+        within_s = self._limits.join_timeout_s if terms.connect_s is None else terms.connect_s
+        self._leases.set(_Joining(participant.id), self._clock.monotonic() + within_s)
         seat = Seat(participant, room.info, room.visible_to(participant.id), mailbox)
         self._tell(room, events)
         self._watch(room)
@@ -169,6 +189,11 @@ class Rooms:
         self._leases.drop(_Joining(participant))
         self._tell(room, room.advance(participant, ParticipantState.ACTIVE))
 
+    def expect(self, participant: ParticipantId, within_s: float) -> None:
+        """Give a participant that is not ACTIVE yet so long from now to become so. Raises ParticipantNotFound."""
+        if not self._room_of(participant).participant(participant).is_active:
+            self._leases.set(_Joining(participant), self._clock.monotonic() + within_s)
+
     def leave(self, participant: ParticipantId, reason: LeaveReason = LeaveReason.CLIENT_LEFT) -> None:
         """Unseat a participant and close its peers; no error when it is gone already."""
         member = self._members.get(participant)
@@ -176,7 +201,11 @@ class Rooms:
             return
         member.is_leaving, member.is_told = True, False
         room = member.room
+        for pull in self._pulls.of_subscriber(participant):
+            self._tell(room, self._pulls.end(pull.id, EndReason.PARTICIPANT_LEFT))
         self._tell(room, room.leave(participant, reason))
+        if room.info.is_private and room.info.id in self._rooms:
+            self.close(room.info.id, reason)
         self._watch(room)
 
     def close(self, room: RoomId, reason: LeaveReason = LeaveReason.ROOM_DELETED) -> None:
@@ -220,7 +249,11 @@ class Rooms:
 
     def all(self, tenant: TenantId | None = None) -> tuple[RoomInfo, ...]:
         """Every open room, of one tenant or of all, oldest first."""
-        return tuple(room.info for room in self._rooms.values() if tenant is None or room.info.tenant == tenant)
+        return tuple(
+            room.info
+            for room in self._rooms.values()
+            if not room.info.is_private and (tenant is None or room.info.tenant == tenant)
+        )
 
     def participants(self, room: RoomId) -> tuple[Participant, ...]:
         """Everybody in a room, hidden ones too, in the order of joining. Raises RoomNotFound."""
@@ -229,16 +262,56 @@ class Rooms:
     def subscriptions(self, participant: ParticipantId) -> tuple[Subscription, ...]:
         """What a participant receives or is about to. Raises ParticipantNotFound."""
         every = self._room_of(participant).subscriptions
-        return tuple(one for one in every if one.subscriber == participant)
+        return (
+            *(one for one in every if one.subscriber == participant),
+            *self._pulls.of_subscriber(participant),
+        )
+
+    def find_track(self, grant: Grant, participant: ParticipantId, name: str, id: TrackId | None = None) -> Track:
+        """A published track of anybody the grant's holder may find: in a room of its tenant, or in its own lobby.
+
+        name: as the track was announced, which goes before its id. Raises ParticipantNotFound, TrackNotFound.
+        """
+        publisher = self.find_participant(grant, participant)
+        named = (track for track in reversed(publisher.published) if name and track.name == name)
+        by_id = (track for track in publisher.published if track.id == id)
+        found = next(chain(named, by_id), None)
+        if found is None:
+            raise TrackNotFound(name if id is None else id)
+        return found
+
+    def find_participant(self, grant: Grant, participant: ParticipantId) -> Participant:
+        """Anybody the grant's holder may find: in a room of its tenant, or in its own lobby, and not hidden.
+
+        Raises ParticipantNotFound.
+        """
+        room = self._room_of(participant)
+        found = room.participant(participant)
+        is_near = room.info.tenant == grant.tenant and (not room.info.is_private or room.info.lobby == grant.lobby)
+        if not is_near or found.grant.hidden:
+            raise ParticipantNotFound(participant)
+        return found
+
+    def until_live(self, track: TrackId) -> asyncio.Future[bool]:
+        """Becomes True with a track's first packet, or at once if it has come; False when the track ends before."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        found = self._find(track)
+        if found is None:
+            future.set_result(False)
+        elif found.state in (TrackState.LIVE, TrackState.SILENT):
+            future.set_result(True)
+        else:
+            return self._until_live.setdefault(track, future)
+        return future
 
     def count(self) -> Counts:
         """How much there is now, over all tenants."""
         rooms = self._rooms.values()
         return Counts(
-            rooms=len(rooms),
+            rooms=sum(not room.info.is_private for room in rooms),
             participants=len(self._members),
             tracks=sum(len(one.published) for room in rooms for one in room.participants.values()),
-            subscriptions=sum(1 for room in rooms for _ in room.subscriptions),
+            subscriptions=sum(1 for room in rooms for _ in room.subscriptions) + len(self._pulls),
             peers=len(self._peers),
         )
 
@@ -312,12 +385,49 @@ class Rooms:
         room = self._room_of(participant)
         self._tell(room, room.show(participant, track, enabled))
 
+    def pull(self, participant: ParticipantId, track: TrackId, peer: PeerId, mid: Mid | None = None) -> Subscription:
+        """Have a peer of the participant's carry a track of anybody its grant's holder may find, itself included.
+
+        mid: the section that is to carry it; what it carries now ends as REPLACED, at once if the server sends there
+        already. None: a section of the next offer, or one that a `Give` names. The same track may be pulled again.
+        Raises ParticipantNotFound, TrackNotFound, NotAllowed, SectionNotFound, UnfitSection, PeerNotFound,
+        LimitExceeded(too_many_subscriptions).
+        """
+        room = self._room_of(participant)
+        subscriber = room.participant(participant)
+        found = self._find(track)
+        if found is None:
+            raise TrackNotFound(track)
+        if not self._admits(subscriber, found):
+            raise NotAllowed(subscriber.identity, "receive this track")
+        if mid is not None and not self._peers.can_carry(peer, mid, found):
+            raise UnfitSection(peer, mid, track)
+        limit = self._limits.max_subscriptions
+        if subscriber.terms.max_pulls is not None:
+            limit = subscriber.terms.max_pulls
+        pulled = self._pulls.open(subscriber, found, limit)
+        self._tell(room, [SubscriptionOpened(participant, pulled)])
+        self._peers.send(peer, pulled, mid)
+        return self._pulls.get(pulled.id) or pulled
+
+    def release(self, participant: ParticipantId, subscription: SubscriptionId) -> None:
+        """End a pulled subscription of the participant's, if it has not ended. Raises ParticipantNotFound."""
+        room = self._room_of(participant)
+        pulled = self._pulls.get(subscription)
+        if pulled is not None and pulled.subscriber == participant:
+            self._tell(room, self._pulls.end(subscription, EndReason.UNSUBSCRIBED))
+
+    def pulled(self, subscription: SubscriptionId) -> Subscription | None:
+        """A pulled subscription as it is now; None: it has ended or failed."""
+        return self._pulls.get(subscription)
+
     def restrict(self, participant: ParticipantId, access: Access) -> None:
         """Say who may receive the participant's tracks, those to come included, in place of any earlier rule. Whom it
         bars hears so by `AccessChanged`, and stops receiving at once. Raises ParticipantNotFound.
         """
         room = self._room_of(participant)
         self._tell(room, room.restrict(participant, access))
+        self._recheck(participant)
 
     # What is said of participants and rooms.
 
@@ -351,6 +461,7 @@ class Rooms:
         """Replace what a participant may do: what goes beyond it ends at once. Raises ParticipantNotFound."""
         room = self._room_of(participant)
         self._tell(room, room.regrant(participant, grant))
+        self._recheck(participant)
         self._watch(room)
 
     def set_metadata(self, room: RoomId, metadata: str) -> None:
@@ -391,6 +502,8 @@ class Rooms:
                 case _Empty(room):
                     if room in self._rooms:
                         self.close(room, LeaveReason.ROOM_CLOSED)
+                case _Silent(participant, track):
+                    self._collect(participant, track)
         self._courier.sweep()
 
     # For itself: finding.
@@ -407,21 +520,38 @@ class Rooms:
             raise ParticipantNotFound(participant)
         return member.room
 
+    def _find(self, id: TrackId) -> Track | None:
+        """A published track of any room."""
+        found = self._peers.track(id)
+        member = self._members.get(found.participant) if found is not None else None
+        if member is None or member.is_leaving or not member.room.has(id):
+            return None
+        track = member.room.track(id)
+        return track if track.is_published else None
+
+    def _admits(self, subscriber: Participant, track: Track) -> bool:
+        """Whether a participant may receive a track, of its own room or not."""
+        try:
+            publisher = self.find_participant(subscriber.grant, track.participant)
+        except ParticipantNotFound:
+            return False
+        return self._members[publisher.id].room.subscriptions.admits(subscriber, publisher, track)
+
     def _admit(self, grant: Grant) -> Room | None:
         """The room this grant's holder may join; None: it does not exist and may be created."""
         if self._is_stopping:
             raise ShuttingDown
         if not grant.can_join:
             raise NotAllowed(grant.identity, "join")
-        if not grant.room:
+        if not (grant.room or grant.lobby):
             raise NameEmpty("the room's name")
         if not grant.identity:
             raise NameEmpty("the identity")
         check_sizes(self._limits, name=grant.room)
         check_sizes(self._limits, name=grant.identity)
-        id = self._by_name.get((grant.tenant, grant.room))
+        id = self._by_name.get((grant.tenant, grant.room)) if grant.room else None
         if id is None:
-            if not (self._limits.auto_create or grant.can_create):
+            if grant.room and not (self._limits.auto_create or grant.can_create):
                 raise RoomNotFound(grant.room)
             if len(self._rooms) >= self._limits.max_rooms:
                 raise LimitExceeded(Reason.TOO_MANY_ROOMS, f"{len(self._rooms)} rooms are open", self._limits.max_rooms)
@@ -442,10 +572,12 @@ class Rooms:
             empty_timeout_s=_first(options.empty_timeout_s, limits.empty_timeout_s),
             departure_timeout_s=_first(options.departure_timeout_s, limits.departure_timeout_s),
             metadata=options.metadata,
+            lobby="" if grant.room else grant.lobby,
             baggage=options.baggage,
         )
         room = self._rooms[info.id] = Room(info, random=self._random, limits=limits)
-        self._by_name[info.tenant, info.name] = info.id
+        if not info.is_private:
+            self._by_name[info.tenant, info.name] = info.id
         self._tell(room, [RoomOpened(info)])
         return room
 
@@ -482,6 +614,9 @@ class Rooms:
         member = self._members.get(participant)
         if member is None or not member.is_told:
             return
+        if member.listener is not None:
+            _hear(member.listener, event)
+            return
         if isinstance(event, ParticipantEvent) and event.participant.id == participant:
             within_s = 0.0
         if not member.mailbox.put(event, latest=replaces(event), within_s=within_s):
@@ -490,9 +625,13 @@ class Rooms:
             self.leave(participant, LeaveReason.SLOW_READER)
 
     def _act(self, event: Event) -> None:
+        if isinstance(event, TrackEvent):
+            self._follow(event)
         match event:
-            case TrackEnded(track=track):
+            case TrackEnded(track=track, reason=reason):
                 self._peers.forget(track.id)
+                for pull in self._pulls.of_track(track.id):
+                    self._tell(self._members[pull.subscriber].room, self._pulls.end(pull.id, reason))
             case TrackEvent(track=track):
                 self._peers.know(track)
             case SubscriptionOpened(subscription=subscription) | SubscriptionSwitched(subscription=subscription):
@@ -513,6 +652,46 @@ class Rooms:
         elif peer is not None:
             self._peers.switch(peer, subscription)
 
+    def _follow(self, event: TrackEvent) -> None:
+        """Wake those who wait for a track's first packet, and watch how long it is without any."""
+        track = event.track
+        match event:
+            case TrackLive() | TrackEnded():
+                self._leases.drop(_Silent(track.participant, track.id))
+                future = self._until_live.pop(track.id, None)
+                if future is not None and not future.done():
+                    future.set_result(isinstance(event, TrackLive))
+            case TrackPublished() | TrackSilent():
+                self._time_silence(event.participant, track.id)
+
+    def _time_silence(self, publisher: Participant, track: TrackId) -> None:
+        if publisher.terms.silent_s is not None:
+            self._leases.set(_Silent(publisher.id, track), self._clock.monotonic() + publisher.terms.silent_s)
+
+    def _collect(self, participant: ParticipantId, id: TrackId) -> None:
+        """A track has been without packets for as long as its participant's terms allow."""
+        member = self._members.get(participant)
+        if member is None or member.is_leaving or not member.room.has(id):
+            return
+        publisher = member.room.participant(participant)
+        if publisher.is_active:
+            self._tell(member.room, member.room.end_track(id, EndReason.SILENT))
+        else:
+            self._time_silence(publisher, id)  # None could come: the time counts from when its peer is connected.
+
+    def _recheck(self, participant: ParticipantId) -> None:
+        """End the pulls that what has just been said of a participant no longer allows: by it, and of its tracks."""
+        tracks = self._room_of(participant).participant(participant).tracks
+        pulls = [
+            *self._pulls.of_subscriber(participant),
+            *(p for track in tracks for p in self._pulls.of_track(track.id)),
+        ]
+        for pull in pulls:
+            room = self._members[pull.subscriber].room
+            track = self._find(pull.track)
+            if track is not None and not self._admits(room.participant(pull.subscriber), track):
+                self._tell(room, self._pulls.end(pull.id, EndReason.NOT_ALLOWED))
+
     def _unseat(self, participant: ParticipantId, last: ParticipantLeft) -> None:
         member = self._members.pop(participant)
         self._leases.drop(_Joining(participant))
@@ -521,6 +700,8 @@ class Rooms:
         self._peers.unseat(participant)
         self._courier.unseat(participant)
         member.mailbox.close(last, drop=member.is_slow)
+        if member.listener is not None:
+            _hear(member.listener, last)
 
     # For itself: what peers report.
 
@@ -536,6 +717,9 @@ class Rooms:
                 self._tell(room, [PeerConnected(id, peer)])
                 if is_primary:
                     self.activate(id)
+                    for track in room.participant(id).published:
+                        if track.state is not TrackState.LIVE:
+                            self._time_silence(room.participant(id), track.id)
             case facts.PeerClosed(peer=peer):
                 if room.participant(id).receives_on == peer:
                     self._tell(room, room.receive_on(id, None))
@@ -547,14 +731,22 @@ class Rooms:
                 self._tell(room, [PeerWantsOffer(id, peer, upto)])
             case facts.TrackFact(track=track) if not room.has(track):
                 pass  # It has just ended here, and peers will be told of it in a moment.
-            case facts.TrackBound(track=track, mid=mid, codec=codec):
-                self._tell(room, room.publish(track, mid, codec))
+            case facts.TrackBound(track=track, mid=mid, codec=codec, rids=rids):
+                self._tell(room, room.publish(track, mid, codec, rids))
             case facts.TrackLost(track=track, reason=reason):
                 self._tell(room, room.end_track(track, reason))
             case facts.TrackFlows(track=track):
                 self._tell(room, room.flow(track))
             case facts.TrackStalls(track=track):
                 self._tell(room, room.stall(track))
+            case facts.SendingBound(subscription=subscription, mid=mid) if subscription in self._pulls:
+                self._pulls.bind(subscription, mid)
+            case facts.SendingFlows(subscription=subscription) if subscription in self._pulls:
+                self._activate_pull(room, subscription)
+            case facts.SendingRefused(subscription=subscription, failure=failure) if subscription in self._pulls:
+                self._tell(room, self._pulls.refuse(subscription, failure))
+            case facts.SendingEnded(subscription=subscription, reason=reason):
+                self._tell(room, self._pulls.end(subscription, reason))
             case facts.SendingBound(subscription=subscription, mid=mid):
                 room.subscriptions.bind(subscription, mid)
             case facts.SendingFlows(subscription=subscription):
@@ -567,6 +759,15 @@ class Rooms:
                 self._lose_channel(id, label, why)
             case facts.MessageArrived(label=label, message=message):
                 self._read(room, room.participant(id), label, message)
+
+    def _activate_pull(self, room: Room, subscription: SubscriptionId) -> None:
+        """What is pulled arrives: its subscriber is told, and the publisher if it is the first to hear it."""
+        self._tell(room, self._pulls.activate(subscription))
+        pulled = self._pulls.get(subscription)
+        publisher = self._members.get(pulled.publisher) if pulled is not None else None
+        if pulled is not None and publisher is not None and pulled.publisher != pulled.subscriber:
+            there, subscriber = publisher.room, room.participant(pulled.subscriber)
+            self._tell(there, there.subscriptions.hear(pulled.publisher, pulled.track, subscriber))
 
     def _lose(self, participant: ParticipantId, reason: Reason) -> None:
         """A participant's peer is gone and it cannot go on."""
@@ -636,7 +837,13 @@ class _Empty:
     room: RoomId
 
 
-_Deadline = _Joining | _Leaving | _Wishing | _Empty
+@dataclass(frozen=True, slots=True)
+class _Silent:
+    participant: ParticipantId
+    track: TrackId
+
+
+_Deadline = _Joining | _Leaving | _Wishing | _Empty | _Silent
 
 _LEFT_FOR = {
     Reason.PEER_FAILED: LeaveReason.PEER_FAILED,
@@ -647,6 +854,14 @@ _LEFT_FOR = {
     Reason.ENGINE_REFUSED: LeaveReason.NEGOTIATION_FAILED,
 }
 """Why a participant leaves when a peer it needs fails for this reason."""
+
+
+def _hear(listener: Listener, event: Event) -> None:
+    """What a listener raises is its own mistake, and must not leave a room half told."""
+    try:
+        listener(event)
+    except Exception:
+        log.exception("a listener failed")
 
 
 def _group_of(room: RoomId) -> int:

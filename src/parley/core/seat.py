@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from parley.core.events import Event
 from parley.core.mailbox import Mailbox
 from parley.core.model import Participant, RoomInfo
 from parley.core.room import Room
 from parley.ids import ParticipantId
+
+Listener = Callable[[Event], None]
+"""Hears a participant's events as they happen. It must neither wait nor ask core for a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,8 @@ class Member:
 
     room: Room
     mailbox: Mailbox
+    listener: Listener | None = None
+    """Hears every event in place of the mailbox."""
     is_leaving: bool = False
     is_slow: bool = False
     is_told: bool = True

@@ -24,8 +24,10 @@ log = structlog.get_logger(__name__)
 
 def write(room: RoomInfo, event: Event) -> None:
     """Log an event that belongs to the story. Ids are in hexadecimal, whatever a dialect shows."""
-    line = log.bind(room=room.name, tenant=room.tenant)
+    line = log.bind(tenant=room.tenant, **({"lobby": room.lobby} if room.is_private else {"room": room.name}))
     match event:
+        case RoomOpened() | RoomClosed() if room.is_private:
+            pass  # It opens and closes with its one participant, which is a line already.
         case RoomOpened():
             line.info("room opened", id=to_hex(room.id))
         case RoomClosed(reason=reason):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from parley.core.model import Subscription, Track
 from parley.engine.specs import Mid
-from parley.ids import TrackId
+from parley.ids import SubscriptionId, TrackId
 from parley.negotiation import Caps, CodecPref, MidStyle, Msid, RemoteView
 
 
@@ -43,12 +43,30 @@ class Take:
     """The most the peer may send there."""
 
 
-Choose = Callable[[RemoteView], Mapping[Mid, Take]]
-"""Binds sections of a peer's offer to announced tracks of its participant.
+@dataclass(frozen=True, slots=True)
+class Give:
+    """A decision of `choose`: the section is answered so that the server sends on it, as far as its offer allows."""
+
+    subscription: SubscriptionId | None = None
+    """Which pulled track it carries from now on; None: nothing yet, `Rooms.pull` may name its section later."""
+    msid: Msid | None = None
+    """The stream and track of a section that carries nothing yet."""
+    cname: str | None = None
+    receives: bool = True
+    """Whether what the peer offers to send there is received too; what is received already goes on being so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A decision of `choose`: nothing flows on the section any more, whatever its offer says."""
+
+
+Choose = Callable[[RemoteView], Mapping[Mid, Take | Give | Stop]]
+"""Decides sections of a peer's offer, most of all which announced track of its participant each of them carries.
 
 It is called between the offer and its answer, and must neither wait nor call into core. A section that sends and is
 left out is answered and received all the same, and waits in `Peers.unclaimed` for `Peers.claim`. A section that was
-bound before and is left out keeps its track.
+bound before and is left out keeps its track, both ways. What `choose` raises is raised, with nothing changed.
 """
 
 
@@ -79,7 +97,12 @@ class PeerStyle:
     """Data channels that the server opens once a data section is agreed."""
     reuse_inactive: bool = True
     """Whether a section that carried a track is used again, after one completed exchange with it inactive."""
+    keep_emptied: bool = False
+    """Whether a section whose track has gone stays as it was negotiated, silent, until `Peers.stop_section`."""
     offer_timeout_s: float = 15.0
     """How long the peer may take to answer an offer while it is connected; then its participant leaves."""
+    withdraw_offers: bool = False
+    """Whether an offer that is not answered in time is withdrawn instead, connected or not: what it would have
+    carried fails, and the participant stays."""
     connect_gate_s: float = 5.0
     """How long `Peers.connected` waits for the peer to be connected."""

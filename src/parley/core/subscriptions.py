@@ -137,10 +137,23 @@ class Subscriptions:
             return []
         subscription = self._keep(replace(subscription, state=SubscriptionState.ACTIVE))
         events: list[Event] = [SubscriptionActive(subscription.subscriber, subscription)]
-        if subscription.track not in self._heard and not subscriber.grant.hidden:
-            self._heard.add(subscription.track)
-            events.append(TrackHeard(subscription.publisher, subscription.track))
-        return events
+        return [*events, *self.hear(subscription.publisher, subscription.track, subscriber)]
+
+    def hear(self, publisher: ParticipantId, track: TrackId, subscriber: Participant) -> list[Event]:
+        """Somebody receives a track of this room, from wherever it is. The publisher is told the first time."""
+        if track in self._heard or subscriber.grant.hidden:
+            return []
+        self._heard.add(track)
+        return [TrackHeard(publisher, track)]
+
+    def admits(self, subscriber: Participant, publisher: Participant, track: Track) -> bool:
+        """Whether this track is there for this participant to receive, in this room or not."""
+        return (
+            subscriber.grant.can_subscribe
+            and not self._is_barred(subscriber, publisher, track)
+            and not publisher.grant.hidden
+            and track.is_published
+        )
 
     def refuse(self, id: SubscriptionId, failure: Failure) -> list[Event]:
         """It cannot be carried; it is dropped until the subscriber asks again."""
