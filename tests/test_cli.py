@@ -127,7 +127,7 @@ TOKEN = ("token", "--room", "r", "--identity", "i")
         ((*TOKEN, "--dev", "--grants", "no"), "parley: --grants is not a JSON object; write it as in"),
         (("token", "--dev", "--room", "", "--identity", "i"), "parley: --room and --identity may not be empty"),
         (("serve", "--config", "none.toml"), "parley: cannot read the configuration file none.toml: No such file"),
-        (("serve",), "parley: no API key is configured, so nobody could join; `parley keys` prints one"),
+        (("serve",), "parley: no API key and no app is configured, so nobody could join; `parley keys` prints one"),
         (("serve", "--dev", "--bind", "7880"), "parley: http.bind.0: '7880' is not host:port"),
         (
             ("serve", "--dev", "--bind", "0.0.0.0:0"),
@@ -153,7 +153,7 @@ def test_a_weak_secret_is_refused_and_not_repeated(tmp_path):
     said = parley("serve", "--config", str(file))
 
     assert said.returncode == 2
-    assert "the secret of API key 'APIweak' is so short that it could be guessed" in said.stderr
+    assert "the secret of 'APIweak' is so short that it could be guessed" in said.stderr
     assert "hunter2" not in said.stderr
 
 

@@ -22,6 +22,14 @@ def test_text_that_no_renderer_wrote_is_no_id(text: str) -> None:
     assert value is None or ids.to_hex(value) == text
 
 
+@given(numbers, st.text(max_size=40))
+def test_an_id_is_read_however_a_dialect_writes_it(value: int, text: str) -> None:
+    assert ids.read(ids.to_hex(value)) == value
+    assert ids.read(f"PA_{ids.to_base57(value)}") == value
+    assert ids.read(f"TR_VC{ids.to_base57(value)}") == value
+    assert ids.read(f"{text}!") is None
+
+
 def test_a_text_for_more_than_128_bits_is_no_id() -> None:
     assert ids.from_base57("z" * 22) is None
 

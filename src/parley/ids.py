@@ -67,3 +67,14 @@ def from_hex(text: str) -> int | None:
     if len(text) != 32 or any(character not in "0123456789abcdef" for character in text):
         return None
     return int(text, 16)
+
+
+def read(text: str) -> int | None:
+    """The number of any text an id is shown as: hexadecimal, or base 57 after a prefix as in `PA_…`; None: it is none.
+
+    For APIs that name what another one has shown; each dialect writes ids in its own way.
+    """
+    prefix, underscore, _ = text.partition("_")
+    if underscore and prefix.isalpha():
+        return from_base57(text[-BASE57_LENGTH:])
+    return from_hex(text)

@@ -71,11 +71,14 @@ class Configuration(Section):
     log: Log = Log()
 
 
-PUBLISHED_KEY, PUBLISHED_SECRET = "devkey", "secret"
-"""What the users of LiveKit expect of a development server, and therefore no secret at all."""
+PUBLISHED_KEY, PUBLISHED_APP, PUBLISHED_SECRET = "devkey", "devapp", "secret"
+"""What the users of LiveKit expect of a development server, an app beside it, and therefore no secret at all."""
 
 _LOOPBACK = {"http": {"bind": ["127.0.0.1:7880"]}, "media": {"bind": "127.0.0.1"}}
-_PUBLISHED = {"livekit": {"keys": {PUBLISHED_KEY: PUBLISHED_SECRET}}}
+_PUBLISHED = {
+    "livekit": {"keys": {PUBLISHED_KEY: PUBLISHED_SECRET}},
+    "cloudflare": {"apps": {PUBLISHED_APP: PUBLISHED_SECRET}},
+}
 
 
 def configure(
@@ -88,23 +91,23 @@ def configure(
 ) -> Configuration:
     """Load the configuration and refuse what would be unsafe. Raises ConfigError.
 
-    dev: the published key stands in where no other is given, and everything listens on loopback unless told otherwise.
-    dev_public: with dev, the published key may be used on other addresses.
+    dev: published credentials stand in where none are given, and everything listens on loopback unless told otherwise.
+    dev_public: with dev, published credentials may be used on other addresses.
     """
     model = configuration_model()
     base: Mapping[str, object] = _LOOPBACK if dev and not dev_public else {}
     configuration = load(model, file=file, environ=environ, flags=flags, base=base)
-    if not _keys(configuration):
+    if not any(section.has_credentials for section in _sections(configuration)):
         if not dev:
             raise ConfigError(
-                "no API key is configured, so nobody could join; `parley keys` prints one for the configuration file, "
-                "and --dev starts without"
+                "no API key and no app is configured, so nobody could join; `parley keys` prints one for the "
+                "configuration file, and --dev starts without"
             )
         configuration = load(model, file=file, environ=environ, flags=flags, base=merge(base, _PUBLISHED))
     weak = _weak(configuration)
     if weak and not dev:
         raise ConfigError(
-            f"the secret of API key {', '.join(map(repr, weak))} is so short that it could be guessed: "
+            f"the secret of {', '.join(map(repr, weak))} is so short that it could be guessed: "
             "at least 32 bytes are needed (`parley keys` prints a strong pair)"
         )
     if weak and not dev_public:
@@ -145,12 +148,17 @@ def configuration_model() -> type[Configuration]:
 
 
 def _keys(configuration: Configuration) -> dict[str, str]:
-    """The API keys of every dialect that has some, with their secrets."""
+    """The API keys that sign tokens, with their secrets."""
     return {
         name: key.secret.get_secret_value()
-        for path in DIALECTS
-        for name, key in getattr(configuration, _name(path)).keys.items()
+        for section in _sections(configuration)
+        for name, key in getattr(section, "keys", {}).items()
     }
+
+
+def _sections(configuration: Configuration) -> list[Any]:
+    """Every dialect's own part."""
+    return [getattr(configuration, _name(path)) for path in DIALECTS]
 
 
 def _name(path: str) -> str:
@@ -158,8 +166,8 @@ def _name(path: str) -> str:
 
 
 def _weak(configuration: Configuration) -> list[str]:
-    """The API keys that could be guessed, the published one among them."""
-    return [name for path in DIALECTS for name in getattr(configuration, _name(path)).weak_keys()]
+    """The API keys and apps whose secret could be guessed, the published ones among them."""
+    return [name for section in _sections(configuration) for name in section.weak_keys()]
 
 
 def _refuse_public(configuration: Configuration) -> None:
@@ -288,7 +296,7 @@ class Server:
         ]
 
     def _application(self, core: Core, engine: Engine, dialects: list[Dialect], metrics: Metrics) -> Starlette:
-        mint = self._mint if self._dev else None
+        mint = self._mint if self._dev and _keys(self._configuration) else None
         routes: list[BaseRoute] = [
             Route("/healthz", _health(engine)),
             Route("/metrics", _scrape(metrics)),
@@ -509,13 +517,15 @@ def _banner(configuration: Configuration, started: Started, *, dev: bool) -> str
     url = _reachable(started.urls[0], configuration.media.announce)
     lines = [f"Parley {__version__}", ""]
     if dev:
-        key, secret = next(iter(_keys(configuration).items()))
+        keys = _keys(configuration)
         lines += [f"  try it     {url}/          in two browser tabs"]
         lines += [f"  clients    {url.replace('http', 'ws', 1)}"]
-        if (key, secret) == (PUBLISHED_KEY, PUBLISHED_SECRET):
-            lines += [f"  API key    {key}", f"  secret     {secret}"]
-        lines += ["", "  a token for the room 'try', good for an hour:", ""]
-        lines += [f"  {mint_token(configuration, room='try', name='guest')}"]
+        if keys.get(PUBLISHED_KEY) == PUBLISHED_SECRET:
+            lines += [f"  API key    {PUBLISHED_KEY}", f"  secret     {PUBLISHED_SECRET}"]
+            lines += [f"  app        {url}/v1/apps/{PUBLISHED_APP}   with the same secret"]
+        if keys:
+            lines += ["", "  a token for the room 'try', good for an hour:", ""]
+            lines += [f"  {mint_token(configuration, room='try', name='guest')}"]
     else:
         lines += [f"  clients    {url.replace('http', 'ws', 1)}"]
     return "\n".join(["", *lines, "", "  Ctrl-C stops it", ""])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from parley.core.model import Subscription, Track
-from parley.core.style import Give, PeerStyle, Stop, Take
+from parley.core.style import Decisions, Give, PeerStyle, Stop, Take
 from parley.engine.engine import Channel, Consumer, Producer, Transport
 from parley.engine.specs import CodecSpec, Kind, Mid, ProducerId, RecvSpec, SendSpec
 from parley.errors import Reason
@@ -165,9 +165,7 @@ class Peer:
         waiting = [receiver.section for receiver in self.receivers.values() if receiver.track is None]
         return tuple(sorted(waiting, key=lambda section: section.index))
 
-    def plan_answer(
-        self, view: RemoteView, decisions: Mapping[Mid, Take | Give | Stop], describe: Describe
-    ) -> list[MLinePlan]:
+    def plan_answer(self, view: RemoteView, decisions: Decisions, describe: Describe) -> list[MLinePlan]:
         """What is to be answered: sections as decided, a data section as offered, the rest by default."""
         plan: list[MLinePlan] = []
         for section in view.sections:
@@ -184,6 +182,8 @@ class Peer:
                     plan.append(
                         MLinePlan(section.mid, section.kind, direction, codecs=codecs, fmtp=fmtp, max_bps=max_bps)
                     )
+                case Give(subscription=None) if self._sends(section.mid):
+                    continue  # It is open already.
                 case Give() as give:
                     line = self._plan_give(section, give, describe)
                     if line is not None:

@@ -346,6 +346,9 @@ class Peers:
 
     def forget(self, track: TrackId) -> None:
         """The track is gone. Its section is answered as before, and can be claimed by another."""
+        known = self._receiving.track(track)
+        for peer in self.of(known.participant) if known is not None else ():
+            peer.invitations = [one for one in peer.invitations if one.track.id != track]
         self._receiving.forget(track)
 
     # For rooms: subscriptions and data.

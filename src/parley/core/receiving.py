@@ -129,7 +129,8 @@ class Receiving:
             if known is None:
                 offered = sections.get(spec.mid)
                 if offered is None:
-                    offered = RemoteSection(len(peer.receivers), spec.mid, spec.kind, Direction.SENDONLY)
+                    # Asked for by an offer of ours; what the peer could do there besides is not known.
+                    offered = RemoteSection(len(peer.receivers), spec.mid, spec.kind, Direction.SENDRECV)
                 peer.receivers[spec.mid] = Receiver(peer, offered, spec, producer)
             else:
                 known.spec, known.producer = spec, producer

@@ -213,13 +213,13 @@ class Rooms:
         found = self._room(room)
         # From here on its name is free: whoever joins it opens a new room with a new id.
         self._by_name.pop((found.info.tenant, found.info.name), None)
+        del self._rooms[room]
         for participant in found.participants:
             # Everybody leaves, so nobody need be told of each other one: only of leaving itself.
             self._members[participant].is_told = False
         for participant in list(found.participants):
             self.leave(participant, reason)
         self._leases.drop(_Empty(room))
-        del self._rooms[room]
         self._tell(found, [RoomClosed(found.info, reason)])
 
     def shut_down(self) -> None:

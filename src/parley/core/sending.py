@@ -14,7 +14,7 @@ from parley.engine.engine import Applied
 from parley.engine.specs import Kind, Mid
 from parley.errors import Reason
 from parley.ids import TrackId
-from parley.negotiation import MLinePlan
+from parley.negotiation import Direction, MLinePlan
 
 
 class Sending:
@@ -50,7 +50,8 @@ class Sending:
             self._ask(peer)
 
     def check_place(self, peer: Peer, mid: Mid, kind: Kind, track: TrackId) -> bool:
-        """Whether this section can carry this track: one of its kind, and with what is sent agreed if it is in use.
+        """Whether this section can carry this track: one of its kind, with what is sent agreed where the server sends
+        already, and elsewhere not one that the client offered for sending alone.
 
         Raises SectionNotFound when there is no such section.
         """
@@ -61,9 +62,10 @@ class Sending:
         if (slot.kind if slot is not None else line.kind if line is not None else None) is not kind:
             return False
         source = self._receiving.source(track)
-        if slot is None or slot.phase is Phase.FREE or slot.spec is None or source is None:
-            return True
-        return suits(slot.spec, source.spec)
+        if slot is None or slot.phase is Phase.FREE:
+            receiver = peer.receivers.get(mid)
+            return receiver is None or receiver.section.direction is not Direction.SENDONLY
+        return slot.spec is None or source is None or suits(slot.spec, source.spec)
 
     def vacate(self, peer: Peer, mid: Mid) -> None:
         """Take what a section carries off it; nothing is sent there from now on."""

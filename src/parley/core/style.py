@@ -61,7 +61,9 @@ class Stop:
     """A decision of `choose`: nothing flows on the section any more, whatever its offer says."""
 
 
-Choose = Callable[[RemoteView], Mapping[Mid, Take | Give | Stop]]
+Decisions = Mapping[Mid, Take | Give | Stop]
+
+Choose = Callable[[RemoteView], Decisions]
 """Decides sections of a peer's offer, most of all which announced track of its participant each of them carries.
 
 It is called between the offer and its answer, and must neither wait nor call into core. A section that sends and is

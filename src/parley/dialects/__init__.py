@@ -5,4 +5,7 @@ dialect can reach another through it. Each is a package whose `routes` module of
 makes the dialect's HTTP face of a core, and whose `settings` module has its part of the configuration.
 """
 
-DIALECTS: tuple[str, ...] = ("parley.dialects.livekit",)
+DIALECTS: tuple[str, ...] = (
+    "parley.dialects.livekit",
+    "parley.dialects.cloudflare",
+)

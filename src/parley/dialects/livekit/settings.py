@@ -88,6 +88,11 @@ class LiveKitSettings(_Section):
     """What a client's video encoder begins with, before it knows its network; 0: what the client thinks best."""
     region: str = ""
 
+    @property
+    def has_credentials(self) -> bool:
+        """Whether anybody could use this dialect."""
+        return bool(self.keys)
+
     def weak_keys(self) -> tuple[str, ...]:
         """The API keys whose secret is too short to be safe, in the order they were written."""
         return tuple(

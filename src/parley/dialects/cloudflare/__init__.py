@@ -1,0 +1,1 @@
+"""The Cloudflare Realtime SFU API: its HTTPS calls as operations on the shared core."""

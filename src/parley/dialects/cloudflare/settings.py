@@ -1,0 +1,94 @@
+"""What an operator may say about the Cloudflare Realtime dialect: the `[cloudflare]` section of the configuration."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+STRONG_SECRET_BYTES = 32
+"""Cloudflare's own secrets are 64 hexadecimal digits; half of that is past guessing."""
+
+
+class _Section(BaseModel):
+    """A part of the configuration: read once, never changed, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class App(_Section):
+    """One app: the secret its back end calls with, and the tenant whose rooms its sessions may reach."""
+
+    secret: SecretStr = Field(min_length=1)
+    tenant: str = "default"
+
+
+def _secret_alone(value: object) -> object:
+    """Let `appid = "secret"` stand for the long form."""
+    return {"secret": value} if isinstance(value, str) else value
+
+
+class Limits(_Section):
+    """Bounds of one call or one session."""
+
+    tracks_per_call: int = Field(default=64, ge=1)
+    """Items of one request."""
+    tracks_per_session: int = Field(default=1024, ge=1)
+    """Local tracks of one session, and as many remote ones, from being named to their end."""
+    body_bytes: int = Field(default=1024 * 1024, ge=1024)
+    calls_per_s: float = Field(default=50.0, gt=0)
+    """Calls on one session, in the long run."""
+    burst_calls: int = Field(default=100, ge=1)
+    """Calls on one session that may come at once."""
+
+
+class Timeouts(_Section):
+    """Deadlines, in seconds. Clients give up on a call after ten, so the first three stay below that together."""
+
+    connect_gate_s: float = Field(default=5.0, gt=0)
+    """How long a call waits for a session that has negotiated to be connected."""
+    media_s: float = Field(default=8.0, gt=0)
+    """How long a pull waits for the first packet of its track, from the arrival of the call."""
+    turn_s: float = Field(default=5.0, gt=0)
+    """How long a call waits for those before it on the same session."""
+    renegotiate_s: float = Field(default=30.0, gt=0)
+    """How long an offer of the server's may stay unanswered before it is withdrawn."""
+    unused_s: float = Field(default=600.0, gt=0)
+    """How long a session lives without ever being connected."""
+    silent_s: float = Field(default=30.0, gt=0)
+    """How long a local track may be without packets before it is collected."""
+
+
+class Compat(_Section):
+    """Where the live service and its schema differ."""
+
+    empty_mid_on_error: bool = False
+    """Whether a failed item of a pull says `"mid": ""`, as the live service does, in place of no `mid`."""
+
+
+CodecName = Literal["opus", "VP8", "H264", "VP9", "AV1"]
+
+
+class CloudflareSettings(_Section):
+    """The `[cloudflare]` section."""
+
+    enabled: bool = True
+    apps: dict[str, Annotated[App, BeforeValidator(_secret_alone)]] = Field(default_factory=dict)
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    compat: Compat = Compat()
+    codecs: tuple[CodecName, ...] = ("opus", "VP8", "H264", "VP9", "AV1")
+    """Codecs accepted and offered; the order among video codecs is the order of preference."""
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether anybody could use this dialect."""
+        return bool(self.apps)
+
+    def weak_keys(self) -> tuple[str, ...]:
+        """The apps whose secret is too short to be safe, in the order they were written."""
+        return tuple(
+            name for name, app in self.apps.items() if len(app.secret.get_secret_value().encode()) < STRONG_SECRET_BYTES
+        )
+
+
+Settings = CloudflareSettings
+"""The name under which the server looks for every dialect's section."""

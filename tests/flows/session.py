@@ -1,0 +1,125 @@
+"""A program that calls the Cloudflare Realtime API, with aiortc as its connection: a driver for the flows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, VideoStreamTrack
+
+from .participant import Heard
+from .server import Server
+
+Json = dict[str, Any]
+
+
+class Session:
+    """One session: its calls over HTTP, its media over one connection."""
+
+    def __init__(self, http: httpx2.AsyncClient, id: str) -> None:
+        self.id = id
+        self.pc = RTCPeerConnection()
+        self.heard: dict[str, Heard] = {}
+        """What arrived, by mid."""
+        self._http = http
+        self._tasks: list[asyncio.Task[None]] = []
+        self.pc.on("track", self._watch)
+
+    async def call(self, method: str, operation: str, body: Json | None = None) -> Json:
+        content = None if body is None else json.dumps(body)
+        answer = await self._http.request(method, f"/sessions/{self.id}/{operation}".rstrip("/"), content=content)
+        assert answer.status_code == 200, answer.text
+        found: Json = answer.json()
+        return found
+
+    async def push(self, **tracks: MediaStreamTrack) -> Json:
+        """Publish these under their names."""
+        senders = {name: self.pc.addTransceiver(track, direction="sendonly") for name, track in tracks.items()}
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        items = [{"location": "local", "mid": one.mid, "trackName": name} for name, one in senders.items()]
+        pushed = await self.call("POST", "tracks/new", {"sessionDescription": _described(self.pc), "tracks": items})
+        await self._take(pushed)
+        return pushed
+
+    async def pull(self, *tracks: tuple[str, str]) -> dict[tuple[str, str], str]:
+        """Receive tracks of sessions, as (session, name); the mid of each."""
+        items = [{"location": "remote", "sessionId": session, "trackName": name} for session, name in tracks]
+        pulled = await self.call("POST", "tracks/new", {"tracks": items})
+        assert pulled["requiresImmediateRenegotiation"] is True, pulled
+        await self._take(pulled)
+        await self.pc.setLocalDescription(await self.pc.createAnswer())
+        assert await self.call("PUT", "renegotiate", {"sessionDescription": _described(self.pc)}) == {}
+        assert all("mid" in one for one in pulled["tracks"]), pulled["tracks"]
+        return {(one["sessionId"], one["trackName"]): one["mid"] for one in pulled["tracks"]}
+
+    async def statuses(self) -> dict[str, str]:
+        return {one["trackName"]: one["status"] for one in (await self.call("GET", ""))["tracks"]}
+
+    async def hang_up(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.pc.close()
+
+    async def _take(self, answered: Json) -> None:
+        described = answered["sessionDescription"]
+        await self.pc.setRemoteDescription(RTCSessionDescription(described["sdp"], described["type"]))
+
+    def _watch(self, track: MediaStreamTrack) -> None:
+        transceiver = next(one for one in self.pc.getTransceivers() if one.receiver.track is track)
+        heard = self.heard.setdefault(transceiver.mid, Heard())
+        self._tasks.append(asyncio.create_task(_count(track, heard)))
+
+
+async def _count(track: MediaStreamTrack, heard: Heard) -> None:
+    with contextlib.suppress(MediaStreamError):
+        while True:
+            frame = await track.recv()
+            heard.frames += 1
+            if track.kind == "video":
+                heard.size = (frame.width, frame.height)  # type: ignore[union-attr]
+            else:
+                heard.loudest = max(heard.loudest, int(abs(frame.to_ndarray()).max(initial=0)))  # type: ignore[union-attr]
+
+
+def _described(pc: RTCPeerConnection) -> Json:
+    return {"type": pc.localDescription.type, "sdp": pc.localDescription.sdp}
+
+
+class App:
+    """A back end with its secret."""
+
+    def __init__(self, http: httpx2.AsyncClient) -> None:
+        self.http = http
+        self._sessions: list[Session] = []
+
+    async def session(self, query: str = "") -> Session:
+        made = await self.http.post(f"/sessions/new?{query}")
+        assert made.status_code == 201, made.text
+        session = Session(self.http, made.json()["sessionId"])
+        self._sessions.append(session)
+        return session
+
+    async def hang_up(self) -> None:
+        for session in self._sessions:
+            await session.hang_up()
+
+
+@contextlib.asynccontextmanager
+async def calling(server: Server, app: str = "devapp", secret: str = "secret") -> AsyncIterator[App]:
+    """An app of a development server; its sessions end with the block."""
+    headers = {"authorization": f"Bearer {secret}"}
+    async with httpx2.AsyncClient(base_url=f"{server.http}/v1/apps/{app}", headers=headers, timeout=15) as http:
+        caller = App(http)
+        try:
+            yield caller
+        finally:
+            await caller.hang_up()
+
+
+__all__ = ["App", "AudioStreamTrack", "Session", "VideoStreamTrack", "calling"]

@@ -1,0 +1,135 @@
+"""Sessions of the Cloudflare Realtime API with real media, alone and together with LiveKit participants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from .participant import Heard, joined
+from .server import Server, token, until
+from .session import AudioStreamTrack, Session, VideoStreamTrack, calling
+
+pytestmark = [pytest.mark.anyio, pytest.mark.native]
+
+
+async def test_one_session_sees_and_hears_another(server: Server) -> None:
+    async with calling(server) as app:
+        ada, bob = await app.session(), await app.session()
+        await ada.push(mic=AudioStreamTrack(), cam=VideoStreamTrack())
+
+        mids = await bob.pull((ada.id, "mic"), (ada.id, "cam"))
+
+        cam, mic = mids[ada.id, "cam"], mids[ada.id, "mic"]
+        await until(lambda: frames(bob, cam) > 10, within_s=15, what="ada's picture")
+        await until(lambda: frames(bob, mic) > 10, within_s=15, what="ada's sound")
+        assert bob.heard[cam].size == (640, 480)
+        assert await bob.statuses() == {"mic": "active", "cam": "active"}
+        assert await ada.statuses() == {"mic": "active", "cam": "active"}
+
+
+async def test_a_section_changes_its_source_without_an_exchange(server: Server) -> None:
+    async with calling(server) as app:
+        ada, bob = await app.session(), await app.session()
+        await ada.push(one=VideoStreamTrack(), two=VideoStreamTrack())
+        [mid] = (await bob.pull((ada.id, "one"))).values()
+        await until(lambda: frames(bob, mid) > 5, within_s=15, what="the first picture")
+
+        for name in ("two", "one", "two"):
+            item = {"location": "remote", "sessionId": ada.id, "trackName": name, "mid": mid}
+            done = await bob.call("PUT", "tracks/update", {"tracks": [item]})
+            assert done["tracks"] == [{"mid": mid, "sessionId": ada.id, "trackName": name}]
+            seen = frames(bob, mid)
+            await until(lambda: frames(bob, mid) > seen + 5, within_s=15, what=f"pictures of {name}")  # noqa: B023
+
+
+async def test_a_session_that_hangs_up_is_gone_and_its_tracks_inactive(server: Server) -> None:
+    async with calling(server) as app:
+        ada, bob = await app.session(), await app.session()
+        await ada.push(cam=VideoStreamTrack())
+        [mid] = (await bob.pull((ada.id, "cam"))).values()
+        await until(lambda: frames(bob, mid) > 5, within_s=15, what="the picture")
+
+        await ada.hang_up()
+        await settle(bob.statuses, {"cam": "inactive"})
+        assert (await app.http.get(f"/sessions/{ada.id}")).status_code == 410
+
+
+async def test_a_session_receives_what_a_livekit_participant_publishes(server: Server, room_name: str) -> None:
+    async with (
+        calling(server) as app,
+        joined(server.ws, token("ada", room_name)) as ada,
+        joined(server.ws, token("cyd", room_name)) as cyd,
+    ):
+        await ada.speak()
+        cam = await ada.show(320, 240)
+        bob = await app.session()
+        # The publisher's own call returns before the track can be found.
+        await until(lambda: len(cyd.heard) == 2, within_s=10, what="both tracks at somebody")
+
+        # By name, and by id: both as LiveKit's clients see them.
+        sid = ada.room.local_participant.sid
+        sound, picture = (await bob.pull((sid, "tone"), (sid, cam.sid))).values()
+
+        await until(lambda: frames(bob, picture) > 10, within_s=15, what="ada's picture")
+        await until(lambda: heard(bob, sound).loudest > 4_000, within_s=15, what="ada's tone")
+        assert heard(bob, picture).size == (320, 240)
+
+
+async def test_a_livekit_participant_receives_what_a_session_of_its_room_publishes(
+    server: Server, room_name: str
+) -> None:
+    async with calling(server) as app, joined(server.ws, token("ada", room_name)) as ada:
+        bob = await app.session(f"correlationId=room:{room_name}/bob")
+        await until(lambda: "bob" in ada.others(), within_s=5, what="bob in ada's room")
+
+        await bob.push(mic=AudioStreamTrack(), cam=VideoStreamTrack())
+
+        await until(lambda: ada.video_from("bob").frames > 10, within_s=15, what="bob's picture")
+        await until(lambda: ada.audio_from("bob").frames > 10, within_s=15, what="bob's sound")
+        assert ada.video_from("bob").size == (640, 480)
+        names = {one.name for one in ada.others()["bob"].track_publications.values()}
+        assert names == {"mic", "cam"}
+
+        await bob.hang_up()
+        await until(lambda: "bob" not in ada.others(), within_s=5, what="bob gone")
+
+
+async def test_sessions_made_and_dropped_leave_nothing_behind(server: Server) -> None:
+    async with calling(server) as app:
+        before = server.descriptors()
+        for _ in range(5):
+            ada, bob = await app.session(), await app.session()
+            await ada.push(cam=VideoStreamTrack())
+            [mid] = (await bob.pull((ada.id, "cam"))).values()
+            await until(lambda: frames(bob, mid) > 2, within_s=15, what="the picture")  # noqa: B023
+            await ada.hang_up()
+            await bob.hang_up()
+
+        await settle(lambda: participants(server), 0)
+        metrics = await server.metrics()
+        assert metrics["parley_rooms"] == 0
+        assert metrics['parley_engine_objects{kind="transports"}'] == 0
+        await until(lambda: server.descriptors() <= before + 1, within_s=5, what="no descriptor left")
+
+
+def frames(session: Session, mid: str) -> int:
+    return session.heard[mid].frames if mid in session.heard else 0
+
+
+def heard(session: Session, mid: str) -> Heard:
+    return session.heard.get(mid, Heard())
+
+
+async def participants(server: Server) -> float:
+    return (await server.metrics())["parley_participants"]
+
+
+async def settle(ask: Callable[[], Awaitable[object]], expected: object, *, within_s: float = 10) -> None:
+    """Ask again and again until the answer is this one."""
+    async with asyncio.timeout(within_s):
+        while True:
+            if await ask() == expected:
+                return
+            await asyncio.sleep(0.05)
