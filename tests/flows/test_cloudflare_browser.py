@@ -1,0 +1,161 @@
+"""Chromium's own RTCPeerConnection against the Cloudflare Realtime API, in the sequences of programs written for it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page
+
+from .browser import chromium
+from .server import Server
+
+pytestmark = [pytest.mark.anyio, pytest.mark.native, pytest.mark.browser]
+
+DRIVER = Path(__file__).with_name("sfu.js")
+
+PUBLISHER = """
+    const ada = await sfu.session();
+    for (const track of (await sfu.devices()).getTracks()) ada.pc.addTransceiver(track, { direction: "sendonly" });
+    const [mic, cam] = ada.pc.getTransceivers();
+"""
+
+
+@contextlib.asynccontextmanager
+async def page(server: Server) -> AsyncIterator[Page]:
+    async with chromium() as browser:
+        opened = await browser.new_page()
+        await opened.goto(f"{server.http}/healthz")
+        await opened.add_script_tag(path=DRIVER)
+        await opened.evaluate("url => sfu.at(url, 'secret')", f"{server.http}/v1/apps/devapp")
+        yield opened
+
+
+async def run(opened: Page, program: str) -> Any:
+    return await opened.evaluate(f"async () => {{ {program} }}")
+
+
+async def test_a_player_with_its_own_offer_plays_what_was_found_in_a_publishers(server: Server) -> None:
+    async with page(server) as opened:
+        seen = await run(
+            opened,
+            PUBLISHER
+            + """
+            const pushed = await ada.offer({ autoDiscover: true });
+            const bob = await sfu.session();
+            for (const kind of ["audio", "video"]) bob.pc.addTransceiver(kind, { direction: "recvonly" });
+            const items = pushed.tracks.map(({ trackName, kind }) => sfu.remote(ada, trackName, { kind }));
+            const pulled = await bob.offer({ tracks: items });
+            await bob.hears("0");
+            return { pushed, pulled, picture: await bob.shows("1") };
+            """,
+        )
+
+        assert [one["kind"] for one in seen["pushed"]["tracks"]] == ["audio", "video"]
+        assert seen["pulled"]["requiresImmediateRenegotiation"] is False
+        assert [one["mid"] for one in seen["pulled"]["tracks"]] == ["0", "1"]
+        assert (seen["picture"]["frameWidth"], seen["picture"]["frameHeight"]) == (640, 360)
+
+
+async def test_a_caller_hears_another_on_the_transceiver_it_speaks_on(server: Server) -> None:
+    async with page(server) as opened:
+        seen = await run(
+            opened,
+            PUBLISHER
+            + """
+            await ada.offer({ tracks: [sfu.local("mic", "0"), sfu.local("cam", "1")] });
+            const bob = await sfu.session();
+            bob.pc.addTransceiver((await sfu.devices()).getAudioTracks()[0], { direction: "sendrecv" });
+            const pushed = await bob.offer({
+                tracks: [sfu.local("user", "0", { bidirectionalMediaStream: true, kind: "audio" })],
+            });
+            const pulled = await bob.ask({ tracks: [sfu.remote(ada, "mic", { mid: "#user" })] });
+            await bob.hears("0");
+            // And the other way: what the server asks for in its own offer.
+            const cyd = await sfu.session();
+            const asked = await cyd.operate("POST", "tracks/new", {
+                tracks: [{ location: "local", trackName: "service", kind: "audio", bidirectionalMediaStream: true }],
+            });
+            await cyd.pc.setRemoteDescription(asked.sessionDescription);
+            const [both] = cyd.pc.getTransceivers();
+            both.direction = "sendrecv";
+            await both.sender.replaceTrack((await sfu.devices()).getAudioTracks()[0]);
+            await cyd.pc.setLocalDescription(await cyd.pc.createAnswer());
+            const { type, sdp } = cyd.pc.localDescription;
+            await cyd.operate("PUT", "renegotiate", { sessionDescription: { type, sdp } });
+            const filled = await cyd.ask({ tracks: [sfu.remote(bob, "user", { mid: "#service" })] });
+            const other = await ada.ask({ tracks: [sfu.remote(cyd, "service")] });
+            await cyd.hears("0");
+            await ada.hears(other.tracks[0].mid);
+            return { pushed, pulled, filled, other };
+            """,
+        )
+
+        assert "a=sendrecv" in seen["pushed"]["sessionDescription"]["sdp"]
+        for filled in (seen["pulled"], seen["filled"]):
+            assert filled["requiresImmediateRenegotiation"] is False
+            assert filled["tracks"][0]["mid"] == "0"
+        assert seen["other"]["tracks"][0]["mid"] == "2"
+
+
+async def test_a_section_switches_its_source_twenty_times_as_one_stream(server: Server) -> None:
+    async with page(server) as opened:
+        seen = await run(
+            opened,
+            """
+            const publishers = {};
+            for (const name of ["one", "two"]) {
+                const ada = (publishers[name] = await sfu.session());
+                ada.pc.addTransceiver((await sfu.devices()).getVideoTracks()[0], { direction: "sendonly" });
+                await ada.offer({ tracks: [sfu.local(name, "0")] });
+            }
+            const bob = await sfu.session();
+            await bob.ask({ tracks: [sfu.remote(publishers.one, "one")] });
+            const first = await bob.shows("0");
+            const described = bob.pc.remoteDescription.sdp;
+            for (let turn = 0; turn < 20; turn++) {
+                const name = turn % 2 ? "one" : "two";
+                const item = sfu.remote(publishers[name], name, { mid: "0" });
+                const done = await bob.operate("PUT", "tracks/update", { tracks: [item] });
+                if (done.tracks[0].errorCode) throw new Error(done.tracks[0].errorDescription);
+                await bob.shows("0", 3);
+            }
+            const last = await bob.inbound("0");
+            return {
+                sameSsrc: first.ssrc === last.ssrc,
+                sameSdp: described === bob.pc.remoteDescription.sdp,
+                lost: last.packetsLost,
+                keyframes: last.keyFramesDecoded - first.keyFramesDecoded,
+            };
+            """,
+        )
+
+        assert seen["sameSsrc"]
+        assert seen["sameSdp"]
+        assert seen["keyframes"] >= 20
+
+
+async def test_a_session_may_begin_with_an_offer_and_name_its_tracks_later(server: Server) -> None:
+    async with page(server) as opened:
+        seen = await run(
+            opened,
+            PUBLISHER
+            + """
+            await ada.pc.setLocalDescription(await ada.pc.createOffer());
+            const { type, sdp } = ada.pc.localDescription;
+            const made = await sfu.call("POST", "sessions/new", { sessionDescription: { type, sdp } });
+            await ada.pc.setRemoteDescription(made.sessionDescription);
+            const named = await sfu.call("POST", `sessions/${made.sessionId}/tracks/new`, {
+                tracks: [sfu.local("cam", "1")],
+            });
+            const bob = await sfu.session();
+            await bob.ask({ tracks: [sfu.remote({ id: made.sessionId }, "cam")] });
+            return { named, picture: await bob.shows("0") };
+            """,
+        )
+
+        assert seen["named"] == {"requiresImmediateRenegotiation": False, "tracks": [{"mid": "1", "trackName": "cam"}]}
+        assert seen["picture"]["frameWidth"] == 640
