@@ -27,14 +27,14 @@ def new(asked: wire.AdaptersNew) -> wire.Adapters:
     )
 
 
-def close(asked: wire.AdaptersClose) -> wire.Adapters:
+def close(asked: wire.AdaptersClose) -> wire.ClosedAdapters:
     """Every item failed: no adapter was ever made. Raises Problem."""
     _check_count(len(asked.tracks))
     if not all(item.adapter_id for item in asked.tracks):
         raise Problem(Code.INVALID_PARAMS, "Every item needs an adapterId")
-    return wire.Adapters(
+    return wire.ClosedAdapters(
         tracks=[
-            wire.AdapterResult(
+            wire.ClosedAdapter(
                 adapter_id=item.adapter_id,
                 error_code=ItemCode.ADAPTER_NOT_FOUND.value,
                 error_description="Adapter not found",

@@ -13,12 +13,12 @@ from parley.engine.specs import Kind, Mid
 from parley.negotiation import Change, RemoteView
 
 
-def force(session: Session, items: Sequence[wire.MidItem]) -> wire.Tracks:
+def force(session: Session, items: Sequence[wire.MidItem]) -> wire.ClosedTracks:
     """Stop both directions of each section at once; the next offer of ours says so."""
-    return wire.Tracks(requires_immediate_renegotiation=False, tracks=[_force(session, item) for item in items])
+    return wire.ClosedTracks(tracks=[_force(session, item) for item in items])
 
 
-async def negotiate(session: Session, items: Sequence[wire.MidItem], sdp: str) -> wire.Tracks:
+async def negotiate(session: Session, items: Sequence[wire.MidItem], sdp: str) -> wire.ClosedTracks:
     """Take the client's offer and close the sections named, whether or not the offer stops them."""
     mids = [Mid(item.mid) for item in items]
     are_open = {mid for mid in mids if any(session.on(mid))}
@@ -30,19 +30,18 @@ async def negotiate(session: Session, items: Sequence[wire.MidItem], sdp: str) -
     answer = await session.take_offer(sdp, choose)
     results = []
     for mid in mids:
-        result = wire.TrackResult(mid=mid)
+        result = wire.MidResult(mid=mid)
         results.append(result if mid in are_open else result.failed(NOT_OPEN))
         are_open.discard(mid)
         session.close(mid)
-    return wire.Tracks(
-        requires_immediate_renegotiation=False,
+    return wire.ClosedTracks(
         session_description=wire.SessionDescription(type="answer", sdp=answer),
         tracks=results,
     )
 
 
-def _force(session: Session, item: wire.MidItem) -> wire.TrackResult:
-    mid, result = Mid(item.mid), wire.TrackResult(mid=item.mid)
+def _force(session: Session, item: wire.MidItem) -> wire.MidResult:
+    mid, result = Mid(item.mid), wire.MidResult(mid=item.mid)
     if not any(session.on(mid)):
         return result.failed(NOT_OPEN)
     try:

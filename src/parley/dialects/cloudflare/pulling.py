@@ -115,9 +115,9 @@ async def pull_into(session: Session, wanted: Sequence[Wanted], sdp: str) -> wir
     )
 
 
-def update(session: Session, items: Sequence[wire.UpdateItem]) -> wire.Tracks:
+def update(session: Session, items: Sequence[wire.UpdateItem]) -> wire.UpdatedTracks:
     """Change what sections carry, or how, without a description; also while an offer of ours is open."""
-    return wire.Tracks(requires_immediate_renegotiation=False, tracks=[_update(session, item) for item in items])
+    return wire.UpdatedTracks(tracks=[_update(session, item) for item in items])
 
 
 # Finding.

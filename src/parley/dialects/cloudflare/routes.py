@@ -16,12 +16,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
+from parley import __version__
 from parley.core.core import Core
 from parley.core.events import Event, ParticipantLeft
 from parley.core.model import LeaveReason, Terms
 from parley.dialects.cloudflare import adapters, closing, pulling, styles, tracks, wire
 from parley.dialects.cloudflare.auth import Binding, Caller, authenticate, read_binding
 from parley.dialects.cloudflare.errors import Code, Problem, gone, problem
+from parley.dialects.cloudflare.openapi import document
 from parley.dialects.cloudflare.session import Local, Remote, Session
 from parley.dialects.cloudflare.settings import CloudflareSettings
 from parley.errors import ParleyError, Reason
@@ -77,7 +79,8 @@ class Cloudflare:
     @property
     def routes(self) -> list[BaseRoute]:
         face = _Face(self._answer)
-        return [Route(path, face) for prefix in PREFIXES for path in (prefix, prefix + "/{path:path}")]
+        calls = [Route(path, face) for prefix in PREFIXES for path in (prefix, prefix + "/{path:path}")]
+        return [Route("/v1/openapi.json", _Face(self._describe)), *calls]
 
     async def drain(self, within_s: float) -> int:
         """There is nobody to tell: clients find out by their connection, or with their next call."""
@@ -114,6 +117,9 @@ class Cloudflare:
         except BodyTooLarge as error:
             raise Problem(Code.TOO_LARGE, str(error)) from None
         return await handler(Call(request, caller, session, body))
+
+    async def _describe(self, request: Request) -> Response:
+        return _readable(request, JSONResponse(document(__version__)))
 
     def _session(self, call: Call) -> Session:
         """The session in the call's path. Raises Problem where the app has no such session, or calls it too often."""

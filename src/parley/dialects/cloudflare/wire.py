@@ -177,6 +177,25 @@ class Tracks(_Shape):
     tracks: list[TrackResult]
 
 
+class UpdatedTracks(_Shape):
+    requires_immediate_renegotiation: bool = False
+    tracks: list[TrackResult]
+
+
+class MidResult(Failure):
+    mid: str
+
+    def failed(self, fault: Fault) -> MidResult:
+        """The same item with its error beside it."""
+        return self.model_copy(update={"error_code": fault.code.value, "error_description": fault.text})
+
+
+class ClosedTracks(_Shape):
+    requires_immediate_renegotiation: bool = False
+    session_description: SessionDescription | None = None
+    tracks: list[MidResult]
+
+
 class Renegotiated(_Shape):
     session_description: SessionDescription | None = None
 
@@ -211,6 +230,14 @@ class AdapterResult(Failure):
 
 class Adapters(_Shape):
     tracks: list[AdapterResult]
+
+
+class ClosedAdapter(Failure):
+    adapter_id: str | None = None
+
+
+class ClosedAdapters(_Shape):
+    tracks: list[ClosedAdapter]
 
 
 class Refusal(_Shape):
