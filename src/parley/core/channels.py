@@ -7,11 +7,13 @@ from collections.abc import Iterable
 import structlog
 
 from parley.core import facts
+from parley.core.errors import Busy
 from parley.core.model import Limits
-from parley.core.peer import Peer
+from parley.core.peer import Line, Peer
 from parley.core.receiving import Report, Tell
+from parley.core.style import ChannelStyle
 from parley.engine.engine import Channel, Engine, OnFull
-from parley.engine.errors import BadValue, EngineBusy, EngineClosed
+from parley.engine.errors import BadValue, EngineBusy, EngineClosed, EngineError
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +41,44 @@ class Channels:
             peer.channels[style.label] = channel
             peer.own_channels.add(style.label)
 
+    def open_line(self, peer: Peer, style: ChannelStyle, line: Line, limit_bytes: int) -> Channel:
+        """Open a channel that is this line's own affair. Raises Busy.
+
+        limit_bytes: what may wait to be sent; beyond it the newest is dropped, or a reliable channel closed.
+        """
+        try:
+            channel = peer.transport.open_channel(
+                style.label,
+                id=style.id,
+                negotiated=style.negotiated,
+                ordered=style.ordered,
+                max_retransmits=style.max_retransmits,
+                max_lifetime_ms=style.max_lifetime_ms,
+                protocol=style.protocol,
+            )
+        except EngineError as error:
+            raise Busy(str(error)) from error
+        peer.lines[channel.id] = line
+        self._tell(peer, lambda: channel.set_limit(limit_bytes, OnFull.CLOSE if style.is_reliable else OnFull.DROP_NEW))
+        self._tell(peer, lambda: channel.listen(line.heard))
+        return channel
+
+    def close_line(self, peer: Peer, channel: Channel) -> None:
+        """End such a channel; its line is not told."""
+        if peer.lines.pop(channel.id, None) is not None:
+            self._tell(peer, channel.close)
+
+    def close(self, peer: Peer) -> None:
+        """The peer is closed: every line is told."""
+        lines, peer.lines = peer.lines, {}
+        for line in lines.values():
+            line.ended("transport")
+
     def opened(self, peer: Peer, channel: Channel) -> None:
         """A channel can be used: one of the server's own, or one that the peer opened."""
+        if (line := peer.lines.get(channel.id)) is not None:
+            line.opened()
+            return
         label = channel.label
         own = peer.channels.get(label) if label in peer.own_channels else None
         is_reliable = channel.max_retransmits is None and channel.max_lifetime_ms is None
@@ -62,6 +100,9 @@ class Channels:
 
     def lost(self, peer: Peer, channel: Channel, reason: str) -> None:
         """A channel has ended, and not because the server closed it."""
+        if (line := peer.lines.pop(channel.id, None)) is not None:
+            line.ended(reason)
+            return
         current = peer.channels.get(channel.label)
         if current is None or current.id != channel.id:
             return
@@ -70,17 +111,22 @@ class Channels:
         if peer.style.primary:
             self._report(facts.ChannelLost(peer.participant, channel.label, reason))
 
-    def broadcast(self, channels: Iterable[Channel], message: bytes) -> bool:
+    def broadcast(self, channels: Iterable[Channel], message: bytes, *, text: bool = False) -> bool:
         """Send one message on many channels; False, and nothing was sent, when the engine has no room for it now."""
         several = list(channels)
         if not several:
             return True
         try:
-            self._engine.broadcast(several, message)
+            self._engine.broadcast(several, message, text=text)
         except EngineBusy:
             return False
         except EngineClosed:
             pass  # The channels are gone with it, and that is reported by itself.
         except BadValue as error:
-            log.warning("a message was left out", why=str(error), size=len(message))
+            if len(several) == 1:
+                log.warning("a message was left out", why=str(error), size=len(message))
+            else:
+                # Too large for one of them, which is no concern of the others.
+                sent = [self.broadcast([channel], message, text=text) for channel in several]
+                return any(sent)
         return True

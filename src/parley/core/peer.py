@@ -11,11 +11,12 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Protocol
 
 from parley.core.model import Subscription, Track
 from parley.core.style import Decisions, Give, PeerStyle, Stop, Take
-from parley.engine.engine import Channel, Consumer, Producer, Transport
-from parley.engine.specs import CodecSpec, Kind, Mid, ProducerId, RecvSpec, SendSpec
+from parley.engine.engine import Channel, Consumer, Message, Producer, Transport
+from parley.engine.specs import ChannelId, CodecSpec, Kind, Mid, ProducerId, RecvSpec, SendSpec
 from parley.errors import Reason
 from parley.ids import ParticipantId, PeerId, SubscriptionId, TrackId
 from parley.negotiation import Change, CodecPref, Direction, MLinePlan, Negotiator, RemoteSection, RemoteView
@@ -97,6 +98,8 @@ class Exchange:
     """Sections offered as inactive."""
     inviting: Mapping[Mid, TrackId]
     """Sections that are to bring an invited track."""
+    asks_data: bool
+    """Whether it asks for a data section."""
 
 
 Describe = Callable[[Subscription, Mid | None], MLinePlan | None]
@@ -108,6 +111,18 @@ class OfferPlan:
     lines: tuple[MLinePlan, ...]
     carries: tuple[Sender | Invitation | None, ...]
     """One per line: what it is to carry; None: nothing."""
+
+
+class Line(Protocol):
+    """Whoever opened a channel of its own on a peer. It must neither wait nor close what it hears of."""
+
+    def opened(self) -> None:
+        """The channel can be used."""
+
+    def heard(self, message: Message) -> None: ...
+
+    def ended(self, reason: str) -> None:
+        """The channel is gone, and not by `Peers.close_channel`."""
 
 
 class Peer:
@@ -136,8 +151,13 @@ class Peer:
         """By label; a channel of the server's own wins over one that the peer opened."""
         self.own_channels: set[str] = set()
         self.ready_channels: set[str] = set()
+        self.lines: dict[ChannelId, Line] = {}
+        """Channels that are their opener's own affair, and whom they tell."""
         self.exchange: Exchange | None = None
         self.has_offered = False
+        self.wants_data = style.data
+        self.has_data = asyncio.Event()
+        """Whether a data section has been agreed."""
         self.wants_restart = False
         self.has_remote = False
         self.early_candidates: list[str] = []
@@ -222,6 +242,7 @@ class Peer:
         return (
             not self.has_offered
             or self.wants_restart
+            or self.wants_data
             or bool(self.invitations)
             or any(True for _ in self.waiting(upto))
             or any(True for _ in self.leaving())
@@ -231,7 +252,7 @@ class Peer:
         """What the next offer says: sections that stop, then sections that start, in the order they were asked for."""
         lines: list[MLinePlan] = []
         carries: list[Sender | Invitation | None] = []
-        if not self.has_offered and self.style.data:
+        if self.wants_data and not self.has_data.is_set():
             lines.append(MLinePlan(None, Kind.DATA))
             carries.append(None)
         wanted = {sender.wanted for sender in self.waiting(upto)}
@@ -290,9 +311,10 @@ class Peer:
                 case None if line.kind is not Kind.DATA:
                     stopping.append(mid)
         self.invitations = []
-        self.exchange = Exchange(tuple(sending), tuple(fresh), tuple(stopping), inviting)
+        asks_data = any(line.kind is Kind.DATA for line in plan.lines)
+        self.exchange = Exchange(tuple(sending), tuple(fresh), tuple(stopping), inviting, asks_data)
         self.has_offered = True
-        self.wants_restart = False
+        self.wants_restart = self.wants_data = False
         return self.exchange
 
     def complete(self) -> Exchange:

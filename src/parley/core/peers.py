@@ -32,16 +32,16 @@ from parley.core.errors import (
 )
 from parley.core.leases import Leases
 from parley.core.model import EndReason, Failure, Limits, Subscription, Track
-from parley.core.peer import Describe, Invitation, Peer
+from parley.core.peer import Describe, Invitation, Line, Peer
 from parley.core.receiving import Receiving
 from parley.core.sending import Sending
-from parley.core.style import Choose, Give, PeerStyle, Take
+from parley.core.style import ChannelStyle, Choose, Give, PeerStyle, Take
 from parley.core.turns import Turns
 from parley.engine import events as engine_events
 from parley.engine.engine import Applied, Channel, Engine, Transport, TransportStats
 from parley.engine.errors import BadValue, EngineBusy, EngineClosed, EngineError
 from parley.engine.events import EngineEvent, TransportEvent, TransportPhase
-from parley.engine.specs import Flow, Mid, TransportParams
+from parley.engine.specs import Flow, Kind, Mid, TransportParams
 from parley.errors import Reason
 from parley.ids import ParticipantId, PeerId, SubscriptionId, TrackId, mint, to_hex
 from parley.negotiation import Delta, NegotiationError, Negotiator, RemoteSection, SignalingState
@@ -195,7 +195,8 @@ class Peers:
                 return None
             plan = found.plan_offer(upto, self._describe(found))
             is_due = found.wants_restart or (found.style.offers and (plan.lines or not found.has_offered))
-            if not is_due and not any(plan.carries):
+            brings = any(plan.carries) or any(line.kind is Kind.DATA for line in plan.lines)
+            if not is_due and not brings:
                 return None  # That something stops is no reason for an offer on a peer that does not ask for any.
             delta = found.negotiator.offer(plan.lines)
             assert delta.sdp is not None, "an offer is a description"
@@ -317,6 +318,45 @@ class Peers:
         if invited is not None and self._receiving.track(invited) is not None:
             self._report(facts.TrackLost(found.participant, invited, EndReason.UNPUBLISHED))
 
+    def want_data(self, peer: PeerId) -> None:
+        """Have the next offer ask for a data section, unless one is agreed. Raises PeerNotFound."""
+        found = self.get(peer)
+        found.wants_data = not found.has_data.is_set()
+
+    def has_data(self, peer: PeerId) -> bool:
+        """Whether a data section has been agreed. Raises PeerNotFound."""
+        return self.get(peer).has_data.is_set()
+
+    def offers_data(self, peer: PeerId) -> bool:
+        """Whether the open offer asks for a data section. Raises PeerNotFound."""
+        found = self.get(peer)
+        return found.exchange is not None and found.exchange.asks_data
+
+    async def data_ready(self, peer: PeerId) -> bool:
+        """Wait until the peer is connected and a data section agreed, at most its style's `connect_gate_s`; whether
+        they are. Raises PeerNotFound."""
+        found = self.get(peer)
+        try:
+            async with asyncio.timeout(found.style.connect_gate_s):
+                await found.connected.wait()
+                await found.has_data.wait()
+        except TimeoutError:
+            return False
+        return found.is_open
+
+    def open_channel(self, peer: PeerId, style: ChannelStyle, line: Line, limit_bytes: int) -> Channel:
+        """Open a data channel whose messages and end concern nobody but `line`.
+
+        limit_bytes: what may wait to be sent; beyond it the newest is dropped, or a reliable channel closed.
+        Raises Busy, PeerNotFound.
+        """
+        return self._channels.open_line(self.get(peer), style, line, limit_bytes)
+
+    def close_channel(self, peer: PeerId, channel: Channel) -> None:
+        """End a channel of `open_channel`; no error when it, or its peer, is gone. Its line is not told."""
+        if (found := self._peers.get(peer)) is not None:
+            self._channels.close_line(found, channel)
+
     def close(self, peer: PeerId) -> None:
         """End the peer, if it is open. Its tracks end and its subscriptions have no section any more."""
         found = self._peers.get(peer)
@@ -378,9 +418,9 @@ class Peers:
                 return peer.channels[label]
         return None
 
-    def broadcast(self, channels: Iterable[Channel], message: bytes) -> bool:
+    def broadcast(self, channels: Iterable[Channel], message: bytes, *, text: bool = False) -> bool:
         """Send one message on many channels; False, and nothing was sent, when the engine has no room for it now."""
-        return self._channels.broadcast(channels, message)
+        return self._channels.broadcast(channels, message, text=text)
 
     # Deadlines.
 
@@ -527,6 +567,8 @@ class Peers:
             early, peer.early_candidates = peer.early_candidates, []
             for candidate in early:
                 self._add_candidate(peer, candidate)
+        if delta.data is not None:
+            peer.has_data.set()
         if delta.data is not None and not peer.own_channels:
             self._tell(peer, lambda: self._channels.open_own(peer))
         return applied
@@ -585,9 +627,11 @@ class Peers:
         self._offers.drop(peer.id)
         peer.negotiator.close()
         peer.connected.set()  # Whoever waits at the gate need not wait for its end.
+        peer.has_data.set()
         self._end_transport(peer.transport)
         self._receiving.close(peer)
         self._sending.close(peer)
+        self._channels.close(peer)
         self._report(facts.PeerClosed(peer.participant, peer.id))
 
     def _end_transport(self, transport: Transport) -> None:

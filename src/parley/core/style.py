@@ -19,6 +19,8 @@ class ChannelStyle:
     ordered: bool = True
     max_retransmits: int | None = None
     """How often a lost message is sent again; None: until it arrives."""
+    max_lifetime_ms: int | None = None
+    """How long a lost message is sent again, in place of how often."""
     protocol: str = ""
     id: int | None = None
     """Its SCTP stream; None: the engine chooses."""
@@ -27,7 +29,7 @@ class ChannelStyle:
 
     @property
     def is_reliable(self) -> bool:
-        return self.max_retransmits is None
+        return self.max_retransmits is None and self.max_lifetime_ms is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class PeerStyle:
     offers: bool = False
     """Whether the server offers on it: then what it should send is announced by `PeerWantsOffer`."""
     data: bool = True
-    """Whether an offer of the server's has a data section."""
+    """Whether the server's first offer has a data section; `Peers.want_data` asks for one later."""
     channels: tuple[ChannelStyle, ...] = ()
     """Data channels that the server opens once a data section is agreed."""
     reuse_inactive: bool = True
