@@ -9,13 +9,27 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, VideoStreamTrack
 
 from .participant import Heard
 from .server import Server
 
 Json = dict[str, Any]
+
+
+class Channel:
+    """One end of a data channel, and what arrived on it."""
+
+    def __init__(self, channel: RTCDataChannel) -> None:
+        self.received: list[str | bytes] = []
+        self.send = channel.send
+        self._channel = channel
+        channel.on("message", self.received.append)
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._channel.readyState == "open")
 
 
 class Session:
@@ -26,6 +40,9 @@ class Session:
         self.pc = RTCPeerConnection()
         self.heard: dict[str, Heard] = {}
         """What arrived, by mid."""
+        self.opened: list[str] = []
+        """Labels of the data channels that the server opened."""
+        self.pc.on("datachannel", lambda channel: self.opened.append(channel.label))
         self._http = http
         self._tasks: list[asyncio.Task[None]] = []
         self.pc.on("track", self._watch)
@@ -56,6 +73,26 @@ class Session:
         assert await self.call("PUT", "renegotiate", {"sessionDescription": _described(self.pc)}) == {}
         assert all("mid" in one for one in pulled["tracks"]), pulled["tracks"]
         return {(one["sessionId"], one["trackName"]): one["mid"] for one in pulled["tracks"]}
+
+    async def establish(self) -> None:
+        """Bring data up by an offer of the server's."""
+        await self._take(await self.call("POST", "datachannels/establish", {}))
+        await self.pc.setLocalDescription(await self.pc.createAnswer())
+        assert await self.call("PUT", "renegotiate", {"sessionDescription": _described(self.pc)}) == {}
+
+    async def channel(self, name: str, publisher: str = "", **options: Any) -> Channel:
+        """Publish a data channel, or subscribe to that of another session."""
+        item: Json = {"location": "remote", "sessionId": publisher} if publisher else {"location": "local"}
+        body = {"dataChannels": [item | {"dataChannelName": name, **options}]}
+        [made] = (await self.call("POST", "datachannels/new", body))["dataChannels"]
+        ours = self.pc.createDataChannel(
+            name,
+            negotiated=True,
+            id=made["id"],
+            ordered=options.get("ordered", True),
+            maxRetransmits=options.get("maxRetransmits"),
+        )
+        return Channel(ours)
 
     async def statuses(self) -> dict[str, str]:
         return {one["trackName"]: one["status"] for one in (await self.call("GET", ""))["tracks"]}
@@ -97,6 +134,18 @@ class App:
     def __init__(self, http: httpx2.AsyncClient) -> None:
         self.http = http
         self._sessions: list[Session] = []
+
+    async def session_with_data(self) -> Session:
+        """A session that brings data up with the offer it is made by, as some do: with a placeholder of a channel."""
+        session = Session(self.http, "")
+        self._sessions.append(session)
+        session.pc.createDataChannel("server-events")
+        await session.pc.setLocalDescription(await session.pc.createOffer())
+        body = json.dumps({"sessionDescription": _described(session.pc)})
+        made = (await self.http.post("/sessions/new", content=body)).json()
+        session.id = made["sessionId"]
+        await session._take(made)
+        return session
 
     async def session(self, query: str = "") -> Session:
         made = await self.http.post(f"/sessions/new?{query}")

@@ -56,6 +56,55 @@ async def test_a_session_that_hangs_up_is_gone_and_its_tracks_inactive(server: S
         assert (await app.http.get(f"/sessions/{ada.id}")).status_code == 410
 
 
+async def test_messages_go_to_every_subscriber_and_one_may_reply(server: Server) -> None:
+    async with calling(server) as app:
+        ada, bob, cyd = await app.session_with_data(), await app.session(), await app.session()
+        await bob.establish()
+        await cyd.establish()
+        news = await ada.channel("news")
+        at_bob = await bob.channel("news", ada.id, canReply=True)
+        at_cyd = await cyd.channel("news", ada.id, waitForAck=True)
+        await until(lambda: news.is_open and at_bob.is_open and at_cyd.is_open, within_s=10, what="open channels")
+
+        news.send("only for bob")
+        await until(lambda: at_bob.received, within_s=10, what="a message at bob")
+        at_cyd.send("ready")
+        at_bob.send("hello ada")
+        at_bob.send(b"\x00\xff")
+        await until(lambda: len(news.received) == 2, within_s=10, what="bob's replies at ada")
+        for number in range(200):
+            news.send(number.to_bytes(2, "big") + bytes(1000))
+        for one in (at_bob, at_cyd):
+            await until(lambda: len(one.received) >= 200, within_s=20, what="two hundred messages")  # noqa: B023
+
+        assert news.received == ["hello ada", b"\x00\xff"]
+        assert at_bob.received[0] == "only for bob"
+        assert [one[:2] for one in at_bob.received[1:]] == [n.to_bytes(2, "big") for n in range(200)]
+        assert at_cyd.received == at_bob.received[1:]
+        assert bob.opened == cyd.opened == ["server-events"]
+        assert ada.opened == []
+
+
+async def test_data_and_media_share_a_connection_and_a_publisher_that_leaves_closes_its_channels(
+    server: Server,
+) -> None:
+    async with calling(server) as app:
+        ada, bob = await app.session(), await app.session()
+        await ada.push(cam=VideoStreamTrack())
+        await ada.establish()
+        [mid] = (await bob.pull((ada.id, "cam"))).values()
+        await bob.establish()
+        news = await ada.channel("news", ordered=False, maxRetransmits=0)
+        at_bob = await bob.channel("news", ada.id, ordered=False, maxRetransmits=0)
+        await until(lambda: news.is_open and at_bob.is_open, within_s=10, what="open channels")
+        news.send("hello")
+        await until(lambda: at_bob.received == ["hello"], within_s=10, what="a message")
+        await until(lambda: frames(bob, mid) > 5, within_s=15, what="the picture")
+
+        await ada.hang_up()
+        await until(lambda: not at_bob.is_open, within_s=10, what="the channel closed")
+
+
 async def test_a_session_receives_what_a_livekit_participant_publishes(server: Server, room_name: str) -> None:
     async with (
         calling(server) as app,

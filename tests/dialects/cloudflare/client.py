@@ -18,7 +18,7 @@ from parley.ids import ParticipantId
 from parley.negotiation import CodecPref, Direction, MLinePlan, Msid, Negotiator
 from tests.core.clients import OPUS, VP8
 from tests.core.clients import Client as Side
-from tests.fakes import FakeEngine, FakeTransport
+from tests.fakes import FakeChannel, FakeEngine, FakeTransport
 
 SECRET = "a secret of thirty-two characters"
 APPS: Mapping[str, Mapping[str, str]] = {
@@ -154,6 +154,40 @@ class Session:
     def remote(self, name: str, **more: Any) -> Json:
         """An item that pulls a track of this session."""
         return {"location": "remote", "sessionId": self.id, "trackName": name, **more}
+
+    # Data.
+
+    async def data(self) -> None:
+        """Bring data up by an offer of the server's, and connect."""
+        asked = await self.call("POST", "datachannels/establish", {})
+        await self.renegotiate(asked["sessionDescription"])
+        self.connect()
+
+    async def channels(self, *items: Json, **more: Any) -> list[Json]:
+        made = await self.call("POST", "datachannels/new", {"dataChannels": list(items)}, **more)
+        found: list[Json] = made.get("dataChannels", [made])
+        return found
+
+    async def publish(self, name: str, **more: Any) -> int:
+        [made] = await self.channels({"location": "local", "dataChannelName": name, **more})
+        id: int = made["id"]
+        return id
+
+    async def subscribe(self, publisher: Session, name: str, **more: Any) -> int:
+        [made] = await self.channels(publisher.remote_channel(name, **more))
+        id: int = made["id"]
+        return id
+
+    def remote_channel(self, name: str, **more: Any) -> Json:
+        """An item that subscribes to a channel of this session."""
+        return {"location": "remote", "sessionId": self.id, "dataChannelName": name, **more}
+
+    def channel(self, name: str) -> FakeChannel:
+        """The server's end of the open channel of this name."""
+        return next(one for one in self.transport.channels.values() if one.label == name)
+
+    async def channel_statuses(self) -> dict[int, str]:
+        return {one["id"]: one["status"] for one in (await self.call("GET", ""))["dataChannels"]}
 
     def source(self, mid: str) -> object:
         """Whose packets go out on a section: the producer, or None."""

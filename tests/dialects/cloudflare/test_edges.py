@@ -25,7 +25,6 @@ CASES: dict[int, tuple[str, Case]] = {}
 ABSENT = {
     **dict.fromkeys((36,), "a lost connection ends its session at once"),
     **dict.fromkeys((45, 46, 47), "one simulcast layer is forwarded, whichever is preferred"),
-    **dict.fromkeys((*range(49, 59), 75), "data channels"),
     **dict.fromkeys(range(61, 69), "WebSocket adapters"),
 }
 
@@ -486,6 +485,148 @@ async def _(app: App, clock: FakeClock) -> None:
     await refused(bob.ask(wrong, expect=400), "decoding_error")
 
 
+# Data channels.
+
+
+@case(49, "establish twice")
+async def _(app: App, clock: FakeClock) -> None:
+    session = await app.session()
+    await session.data()
+    for body in ({}, {"datachannel": {"location": "remote", "dataChannelName": "server-events"}}):
+        await refused(session.call("POST", "datachannels/establish", body, expect=400), "decoding_error")
+
+
+@case(50, "establish for another name")
+async def _(app: App, clock: FakeClock) -> None:
+    session = await app.session()
+    for wrong in ({"location": "remote", "dataChannelName": "mine"}, {"location": "local", "dataChannelName": "x"}):
+        body = {"dataChannel": wrong}
+        await refused(session.call("POST", "datachannels/establish", body, expect=406), "invalid_params")
+
+
+@case(51, "datachannels/new before data is negotiated")
+async def _(app: App, clock: FakeClock) -> None:
+    session = await app.session()
+    [found] = await session.channels({"location": "local", "dataChannelName": "a"}, expect=406)
+    assert found["errorCode"] == "invalid_params"
+    assert "not established" in found["errorDescription"]
+
+
+@case(52, "a data channel with both limits")
+async def _(app: App, clock: FakeClock) -> None:
+    session = await app.session()
+    await session.data()
+    both = {"location": "local", "dataChannelName": "a", "maxRetransmits": 0, "maxPacketLifeTime": 0}
+    [found] = await session.channels(both, expect=406)
+    assert found["errorCode"] == "invalid_params"
+    mixed = [{"location": "local", "dataChannelName": "a"}, session.remote_channel("a")]
+    [found] = await session.channels(*mixed, expect=406)
+    assert found["errorCode"] == "invalid_params"
+
+
+@case(53, "a data channel pulled before its publisher's is open")
+async def _(app: App, clock: FakeClock) -> None:
+    ada, bob = await two_with_data(app)
+    await ada.publish("news")
+    await bob.subscribe(ada, "news")
+    assert set((await ada.channel_statuses()).values()) == {"active", "initializing"}
+    ada.channel("news").receive(b"hello", text=True)
+    assert [(one.data, one.text) for one in bob.channel("news").sent] == [(b"hello", True)]
+
+
+@case(54, "a subscriber that sends and may not reply")
+async def _(app: App, clock: FakeClock) -> None:
+    ada, bob = await two_with_data(app)
+    await ada.publish("news")
+    await bob.subscribe(ada, "news")
+    bob.channel("news").receive(b"psst")
+    assert ada.channel("news").sent == []
+
+
+@case(55, "a second subscriber that may reply")
+async def _(app: App, clock: FakeClock) -> None:
+    ada, bob = await two_with_data(app)
+    _, cyd = await two_with_data(app)
+    await ada.publish("news")
+    await bob.subscribe(ada, "news", canReply=True)
+    bob.channel("news").receive(b"bob")
+    id = await cyd.subscribe(ada, "news")
+    body = {"dataChannels": [ada.remote_channel("news", canReply=True)]}
+    [updated] = (await cyd.call("PUT", "datachannels/update", body))["dataChannels"]
+    assert updated == ada.remote_channel("news", canReply=True, id=id)
+    bob.channel("news").receive(b"lost")
+    cyd.channel("news").receive(b"cyd")
+    assert [one.data for one in ada.channel("news").sent] == [b"bob", b"cyd"]
+    assert bob.channel("news").sent == cyd.channel("news").sent == []
+
+
+@case(56, "a subscriber that never acknowledges")
+async def _(app: App, clock: FakeClock) -> None:
+    app = App(app.core, app.engine, timeouts={"ack_s": 0.05})
+    ada, bob = await two_with_data(app)
+    _, cyd = await two_with_data(app)
+    await ada.publish("news")
+    waits, acks = [await one.subscribe(ada, "news", waitForAck=True) for one in (bob, cyd)]
+    ada.channel("news").receive(b"too early")
+    cyd.channel("news").receive(b"ack")
+    ada.channel("news").receive(b"in time")
+    assert [one.data for one in cyd.channel("news").sent] == [b"in time"]
+    assert bob.channel("news").sent == []
+    async with asyncio.timeout(5):
+        while True:
+            if (await bob.channel_statuses())[waits] == "inactive":
+                break
+            await asyncio.sleep(0.02)
+    assert (await cyd.channel_statuses())[acks] != "inactive"
+
+
+@case(57, "a channel that the client resets")
+async def _(app: App, clock: FakeClock) -> None:
+    ada, bob = await two_with_data(app)
+    local_id, id = await ada.publish("news"), await bob.subscribe(ada, "news")
+    assert (local_id, id) == (1, 1)
+    bob.channel("news").reset()
+    assert (await bob.channel_statuses())[id] == "inactive"
+    body = {"datachannels": [{"id": float(id)}, {"id": 77}]}
+    closed = await bob.call("PUT", "datachannels/close", body)
+    assert closed["datachannels"] == closed["dataChannels"]
+    assert [(one["id"], one["errorCode"]) for one in closed["dataChannels"]] == [
+        (1, "close_track_error"),
+        (77, "close_track_error"),
+    ]
+
+
+@case(58, "a name that is published again")
+async def _(app: App, clock: FakeClock) -> None:
+    ada, bob = await two_with_data(app)
+    first, old = await ada.publish("news"), await bob.subscribe(ada, "news")
+    [twice] = await ada.channels({"location": "local", "dataChannelName": "news"})
+    assert twice["errorCode"] == "repeated_local_track_error"
+    [closed] = (await ada.call("PUT", "datachannels/close", {"dataChannels": [{"id": first}]}))["dataChannels"]
+    assert closed == {"location": "local", "dataChannelName": "news", "id": first}
+    second = await ada.publish("news")
+    assert second == first + 1
+    assert (await bob.channel_statuses())[old] == "inactive"
+    await bob.subscribe(ada, "news")
+    ada.channel("news").receive(b"again")
+    assert [one.data for one in bob.channel("news").sent] == [b"again"]
+
+
+@case(75, "datachannels/new while the establish offer is open")
+async def _(app: App, clock: FakeClock) -> None:
+    session = await app.session()
+    asked = await session.call("POST", "datachannels/establish", {})
+    assert asked["requiresImmediateRenegotiation"] is True
+    assert asked["dataChannel"] == {"location": "remote", "dataChannelName": "server-events", "id": 0}
+    item = {"location": "local", "dataChannelName": "a"}
+    [found] = await session.channels(item, expect=425)
+    assert "not ready" in found["errorDescription"]
+    await session.renegotiate(asked["sessionDescription"])
+    session.connect()
+    [made] = await session.channels(item)
+    assert made == item | {"id": 1}
+
+
 # Adapters.
 
 
@@ -631,6 +772,13 @@ async def waiting(app: App) -> Session:
     await ada.push(cam=VP8)
     bob.made = (await bob.ask(ada.remote("cam")))["sessionDescription"]
     return bob
+
+
+async def two_with_data(app: App) -> tuple[Session, Session]:
+    ada, bob = await app.session(), await app.session()
+    await ada.data()
+    await bob.data()
+    return ada, bob
 
 
 async def silence(session: Session, clock: FakeClock) -> None:

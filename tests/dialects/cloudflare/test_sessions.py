@@ -10,6 +10,7 @@ from parley.core.core import Core
 from parley.engine.specs import Kind, Mid
 from parley.negotiation import Direction
 from tests.dialects.cloudflare.client import OPUS, VP8, App, line, local
+from tests.fakes import FakeClock
 
 pytestmark = pytest.mark.anyio
 
@@ -388,3 +389,78 @@ async def test_a_session_for_a_third_party_is_refused(app: App) -> None:
 
     assert refused["errorCode"] == "transport_unavailable_error"
     assert (await app.call("POST", "sessions/new?thirdparty=maybe", expect=406))["errorCode"] == "invalid_params"
+
+
+async def test_what_is_too_large_or_too_often_is_refused(app: App, core: Core, clock: FakeClock) -> None:
+    app = App(core, app.engine, limits={"body_bytes": 2048, "burst_calls": 3, "calls_per_s": 1})
+    session = await app.session()
+
+    refused = await session.call("POST", "tracks/new", b"{" + b" " * 4096, expect=413)
+    assert refused["errorCode"] == "payload_too_large"
+    for _ in range(3):
+        await session.call("GET", "")
+    answer = await app.request("GET", f"sessions/{session.id}")
+    assert (answer.status_code, answer.json()["errorCode"]) == (429, "retryable_transient_error")
+    assert answer.headers["retry-after"] == "1"
+    clock.advance(1)
+    await session.call("GET", "")
+
+
+async def test_a_call_waits_for_its_session_to_connect_and_says_when_it_does_not(app: App) -> None:
+    ada, bob = await app.session(), await app.session()
+    await ada.push(cam=VP8)
+    asked = await bob.ask(ada.remote("cam"))
+    await bob.renegotiate(asked["sessionDescription"])
+
+    early = await bob.ask(ada.remote("cam"), expect=425)
+    assert early["errorCode"] == "session_error"
+    assert "not ready" in early["errorDescription"]
+    bob.connect()
+    assert (await bob.ask(ada.remote("cam")))["requiresImmediateRenegotiation"] is True
+
+
+async def test_a_call_does_not_wait_for_ever_for_those_before_it(app: App) -> None:
+    session = await app.session()
+    known = next(iter(app.dialect._sessions.values()))
+    async with known.turn():
+        refused = await session.ask(local("mic", kind="audio"), expect=406)
+
+    assert refused["errorSubcode"] == "invalid_modification_have_remote_offer"
+
+
+async def test_what_the_engine_does_not_do_is_told_as_its_mistake(app: App) -> None:
+    ada = await app.session()
+    ada.transport.refuse_next("no")
+    described = ada.offer(cam=VP8)
+    body = {"sessionDescription": described, "tracks": [local("cam", "0")]}
+
+    failed = await ada.call("POST", "tracks/new", body, expect=502)
+    assert failed == {"errorCode": "backend_error", "errorDescription": "Backend error"}
+    app.engine.is_busy = True
+    busy = await app.call("POST", "sessions/new", expect=503)
+    assert busy["errorCode"] == "temporarily_unavailable_error"
+    assert app.core.rooms.count().participants <= 1
+
+
+async def test_an_offer_that_is_not_answered_is_withdrawn(app: App, core: Core, clock: FakeClock) -> None:
+    ada, bob = await app.session(), await app.session()
+    await ada.push(cam=VP8)
+    await bob.ask(ada.remote("cam"))
+
+    clock.advance(31)
+    core.sweep()
+    await core.peers.withdraw()
+
+    assert await bob.statuses() == {"remote cam": "inactive"}
+    assert (await bob.pull(ada.remote("cam")))["tracks"][0]["mid"] == "1"
+
+
+async def test_sixty_four_tracks_are_pulled_in_one_call(app: App) -> None:
+    ada, bob = await app.session(), await app.session()
+    names = [f"cam{number}" for number in range(64)]
+    await ada.push(**dict.fromkeys(names, VP8))
+
+    added = await bob.pull(*(ada.remote(name) for name in names))
+
+    assert [one["mid"] for one in added["tracks"]] == [str(number) for number in range(64)]
+    assert all(bob.source(str(number)) is not None for number in range(64))

@@ -97,6 +97,10 @@ NOT_OPEN = Fault(ItemCode.CLOSE, "Track doesn't exist or was already closed")
 NO_CODEC = Fault(ItemCode.INVALID_SDP, "The media section has no codec in common with the track")
 
 
+NO_CHANNEL = Fault(ItemCode.NOT_FOUND, "Data channel not found on remote peer")
+REPEATED_CHANNEL = Fault(ItemCode.REPEATED, "The session has this data channel already")
+
+
 def gone() -> Problem:
     return Problem(Code.GONE, GONE)
 

@@ -44,6 +44,30 @@ OPERATIONS = (
     ),
     Operation(
         "post",
+        f"{SESSION}/datachannels/establish",
+        "Bring data channels up",
+        ((200, wire.Established),),
+        wire.Establish,
+    ),
+    Operation(
+        "post",
+        f"{SESSION}/datachannels/new",
+        "Publish or subscribe to data channels",
+        ((200, wire.Channels),),
+        wire.ChannelsNew,
+    ),
+    Operation(
+        "put",
+        f"{SESSION}/datachannels/update",
+        "Let subscribers reply, or no longer",
+        ((200, wire.Channels),),
+        wire.ChannelsNew,
+    ),
+    Operation(
+        "put", f"{SESSION}/datachannels/close", "Close data channels", ((200, wire.Channels),), wire.ChannelsClose
+    ),
+    Operation(
+        "post",
         "/apps/{appId}/adapters/websocket/new",
         "Make adapters: none can be made yet",
         ((503, wire.Adapters),),

@@ -20,7 +20,7 @@ from parley import __version__
 from parley.core.core import Core
 from parley.core.events import Event, ParticipantLeft
 from parley.core.model import LeaveReason, Terms
-from parley.dialects.cloudflare import adapters, closing, pulling, styles, tracks, wire
+from parley.dialects.cloudflare import adapters, channels, closing, data, pulling, styles, tracks, wire
 from parley.dialects.cloudflare.auth import Binding, Caller, authenticate, read_binding
 from parley.dialects.cloudflare.errors import Code, Problem, gone, problem
 from parley.dialects.cloudflare.openapi import document
@@ -72,6 +72,10 @@ class Cloudflare:
             "sessions/*/tracks/update": ("PUT", self._update_tracks),
             "sessions/*/tracks/close": ("PUT", self._close_tracks),
             "sessions/*/renegotiate": ("PUT", self._renegotiate),
+            "sessions/*/datachannels/establish": ("POST", self._establish),
+            "sessions/*/datachannels/new": ("POST", self._new_channels),
+            "sessions/*/datachannels/update": ("PUT", self._update_channels),
+            "sessions/*/datachannels/close": ("PUT", self._close_channels),
             "adapters/websocket/new": ("POST", self._new_adapters),
             "adapters/websocket/close": ("POST", self._close_adapters),
         }
@@ -183,7 +187,13 @@ class Cloudflare:
 
     async def _state(self, call: Call) -> Response:
         session = self._session(call)
-        return _json(200, wire.SessionState(tracks=[_status(session, one) for one in session.entries]))
+        return _json(
+            200,
+            wire.SessionState(
+                tracks=[_status(session, one) for one in session.entries],
+                data_channels=_channel_statuses(session),
+            ),
+        )
 
     async def _renegotiate(self, call: Call) -> Response:
         described = wire.read(wire.Renegotiate, call.body).session_description
@@ -224,6 +234,33 @@ class Cloudflare:
         session.check_stable()
         async with session.turn():
             return _json(200, await closing.negotiate(session, asked.tracks, sdp))
+
+    # Data channels.
+
+    async def _establish(self, call: Call) -> Response:
+        asked = wire.read(wire.Establish, call.body)
+        sdp = data.check_establish(asked)
+        return _json(200, await data.establish(self._session(call), asked, sdp))
+
+    async def _new_channels(self, call: Call) -> Response:
+        asked = wire.read(wire.ChannelsNew, call.body)
+        data.check(asked.items, self._settings.limits.tracks_per_call)
+        made = await data.new(self._session(call), asked.items, self._find)
+        return _channels(made, is_lower=asked.lower is not None)
+
+    async def _update_channels(self, call: Call) -> Response:
+        asked = wire.read(wire.ChannelsNew, call.body)
+        data.check(asked.items, self._settings.limits.tracks_per_call)
+        return _channels(data.update(self._session(call), asked.items, self._find), is_lower=asked.lower is not None)
+
+    async def _close_channels(self, call: Call) -> Response:
+        asked = wire.read(wire.ChannelsClose, call.body)
+        tracks.check_count(len(asked.items), self._settings.limits.tracks_per_call)
+        return _channels(data.close(self._session(call), asked.items), is_lower=asked.lower is not None)
+
+    def _find(self, id: str) -> Session | None:
+        number = from_hex(id)
+        return None if number is None else self._sessions.get(ParticipantId(number))
 
     # Adapters.
 
@@ -266,6 +303,28 @@ def _status(session: Session, entry: Local | Remote) -> wire.TrackStatus:
         session_id=None if isinstance(entry, Local) else entry.publisher,
         status=session.status(entry),
     )
+
+
+def _channel_statuses(session: Session) -> list[wire.ChannelStatus]:
+    events = session.ends.events
+    listed = [
+        wire.ChannelStatus(
+            location=end.item.location,
+            data_channel_name=end.item.data_channel_name,
+            id=end.id,
+            session_id=end.item.session_id if end.item.location == "remote" else None,
+            status=end.status,
+        )
+        for end in session.ends
+    ]
+    if events is not None:
+        name = channels.SERVER_EVENTS
+        listed.insert(0, wire.ChannelStatus(location="remote", data_channel_name=name, id=0, status=events.status))
+    return listed
+
+
+def _channels(results: list[wire.ChannelResult], *, is_lower: bool) -> Response:
+    return _json(200, wire.Channels(data_channels=results, datachannels=results if is_lower else None))
 
 
 def _json(status: int, shape: wire._Shape) -> Response:

@@ -18,6 +18,7 @@ from parley.core.model import Participant
 from parley.core.style import Choose, Decisions
 from parley.dialects.cloudflare import wire
 from parley.dialects.cloudflare.auth import Caller
+from parley.dialects.cloudflare.channels import Ends
 from parley.dialects.cloudflare.errors import (
     BUSY_SESSION,
     HAVE_REMOTE_OFFER,
@@ -80,6 +81,7 @@ class Session:
         self.random = random
         self.locals: list[Local] = []
         self.remotes: list[Remote] = []
+        self.ends = Ends()
         self.ufrag = ""
         """Of the client's last description."""
         self._turn = asyncio.Lock()
@@ -226,6 +228,8 @@ class Session:
     async def take_answer(self, sdp: str) -> None:
         """Complete the open offer."""
         await self.core.peers.take_answer(self.peer, sdp)
+        if self.ends.events is not None and self.core.peers.has_data(self.peer):
+            self.ends.events.open(self.settings.limits.channel_bytes)
         self.ufrag = wire.ufrag(sdp) or self.ufrag
 
 

@@ -34,6 +34,9 @@ class Limits(_Section):
     tracks_per_session: int = Field(default=1024, ge=1)
     """Local tracks of one session, and as many remote ones, from being named to their end."""
     body_bytes: int = Field(default=1024 * 1024, ge=1024)
+    channel_bytes: int = Field(default=1024 * 1024, ge=1024)
+    """What may wait for one subscriber of a data channel; beyond it the newest message is dropped, and a reliable
+    channel closed."""
     calls_per_s: float = Field(default=50.0, gt=0)
     """Calls on one session, in the long run."""
     burst_calls: int = Field(default=100, ge=1)
@@ -53,6 +56,8 @@ class Timeouts(_Section):
     """How long an offer of the server's may stay unanswered before it is withdrawn."""
     unused_s: float = Field(default=600.0, gt=0)
     """How long a session lives without ever being connected."""
+    ack_s: float = Field(default=30.0, gt=0)
+    """How long a subscriber of a data channel with `waitForAck` has to say so."""
     silent_s: float = Field(default=30.0, gt=0)
     """How long a local track may be without packets before it is collected."""
 

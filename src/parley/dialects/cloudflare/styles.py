@@ -12,6 +12,9 @@ from parley.ids import ParticipantId, to_hex
 from parley.negotiation import Caps, Msid
 from parley.negotiation.codecs import DEFAULT_CODECS
 
+MAX_MESSAGE_BYTES = 262_144
+"""One message of a data channel."""
+
 
 def style(settings: CloudflareSettings) -> PeerStyle:
     """One connection for everything, on which either side may offer."""
@@ -30,11 +33,11 @@ def style(settings: CloudflareSettings) -> PeerStyle:
 
 
 def caps(settings: CloudflareSettings) -> Caps:
-    """What may be negotiated, in the operator's order of preference. Data channels are not there yet."""
+    """What may be negotiated, in the operator's order of preference."""
     order: dict[str, int] = {name: place for place, name in enumerate(settings.codecs)}
     allowed = [codec for codec in DEFAULT_CODECS if codec.name in order or codec.name == "rtx"]
     allowed.sort(key=lambda codec: order.get(codec.name, len(order)))
-    return Caps(codecs=tuple(allowed), max_message_size=None)
+    return Caps(codecs=tuple(allowed), max_message_size=MAX_MESSAGE_BYTES)
 
 
 def both_ways(session: ParticipantId, random: Random) -> Give:

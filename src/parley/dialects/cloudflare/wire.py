@@ -10,7 +10,15 @@ import json
 import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 from pydantic.alias_generators import to_camel
 
 from parley.dialects.cloudflare.errors import Code, Fault, Problem
@@ -129,6 +137,62 @@ class TracksClose(_Shape):
     force: bool = False
 
 
+def _integral(value: Any) -> Any:
+    """The reference calls an id a number, so `2.0` is one too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+ChannelId = Annotated[int, BeforeValidator(_integral), Field(ge=0, le=65534)]
+
+
+class ChannelItem(_Shape):
+    location: Location
+    data_channel_name: Name
+    session_id: str | None = None
+    ordered: bool | None = None
+    max_retransmits: int | None = Field(default=None, ge=0)
+    max_packet_life_time: int | None = Field(default=None, ge=0)
+    wait_for_ack: bool | None = None
+    can_reply: bool | None = None
+    id: ChannelId | None = None
+
+
+class ChannelIdItem(_Shape):
+    id: ChannelId
+
+
+class EstablishItem(_Shape):
+    location: Location = "remote"
+    data_channel_name: str = "server-events"
+
+
+# The reference's schemas and its examples spell one key in two ways; whoever writes the one of the examples reads it.
+
+
+class ChannelsNew(_Shape):
+    data_channels: list[ChannelItem] = Field(default_factory=list)
+    lower: list[ChannelItem] | None = Field(default=None, alias="datachannels")
+
+    @property
+    def items(self) -> list[ChannelItem]:
+        return self.data_channels or self.lower or []
+
+
+class ChannelsClose(_Shape):
+    data_channels: list[ChannelIdItem] = Field(default_factory=list)
+    lower: list[ChannelIdItem] | None = Field(default=None, alias="datachannels")
+
+    @property
+    def items(self) -> list[ChannelIdItem]:
+        return self.data_channels or self.lower or []
+
+
+class Establish(_Shape):
+    data_channel: EstablishItem | None = None
+    lower: EstablishItem | None = Field(default=None, alias="datachannel")
+    session_description: SessionDescription | None = None
+
+
 class AdapterItem(_Shape):
     location: Location
     track_name: str | None = None
@@ -219,6 +283,34 @@ class ChannelStatus(_Shape):
 class SessionState(_Shape):
     tracks: list[TrackStatus]
     data_channels: list[ChannelStatus] = Field(default_factory=list)
+
+
+class ChannelResult(Failure):
+    location: Location | None = None
+    data_channel_name: str | None = None
+    session_id: str | None = None
+    id: int | None = None
+    ordered: bool | None = None
+    max_retransmits: int | None = None
+    max_packet_life_time: int | None = None
+    wait_for_ack: bool | None = None
+    can_reply: bool | None = None
+
+    def failed(self, fault: Fault) -> ChannelResult:
+        """The same item with its error beside it."""
+        return self.model_copy(update={"error_code": fault.code.value, "error_description": fault.text})
+
+
+class Channels(_Shape):
+    data_channels: list[ChannelResult]
+    lower: list[ChannelResult] | None = Field(default=None, alias="datachannels")
+
+
+class Established(_Shape):
+    requires_immediate_renegotiation: bool
+    session_description: SessionDescription
+    data_channel: ChannelResult
+    lower: ChannelResult | None = Field(default=None, alias="datachannel")
 
 
 class AdapterResult(Failure):

@@ -1,0 +1,238 @@
+"""Data channels of sessions: a publisher's messages go to its subscribers, and some of theirs come back.
+
+Both ends of a channel are known by an id that the API hands out, so nothing is said on the wire to open one. The
+publisher's channel is `local` to its session; each subscriber has a `remote` one in its own.
+Source: Cloudflare Realtime documentation, "DataChannels".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from parley.core.peer import Line
+from parley.core.peers import Peers
+from parley.core.style import ChannelStyle
+from parley.dialects.cloudflare import wire
+from parley.engine.engine import Channel, Message
+from parley.ids import PeerId
+
+SERVER_EVENTS = "server-events"
+"""The channel 0 that only serves to bring data up; nothing is ever said on it."""
+FIRST_ID, LAST_ID = 1, 1023
+REST_S = 30.0
+"""How long an id rests before another channel may have it: what is still on its way must not be taken for news."""
+
+Status = Literal["active", "inactive", "initializing"]
+
+
+@dataclass(eq=False)
+class End(Line):
+    """One session's end of a data channel."""
+
+    peers: Peers
+    peer: PeerId
+    item: wire.ChannelItem
+    id: int
+    channel: Channel | None = None
+    status: Status = "initializing"
+    closed_at: float = 0.0
+    """On the loop's clock."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.status != "inactive"
+
+    @property
+    def style(self) -> ChannelStyle:
+        """How the server sends on it; both ends are told the same by the application."""
+        item = self.item
+        return ChannelStyle(
+            label=item.data_channel_name,
+            ordered=item.ordered is not False,
+            max_retransmits=item.max_retransmits,
+            max_lifetime_ms=item.max_packet_life_time,
+            id=self.id,
+            negotiated=True,
+        )
+
+    def start(self, limit_bytes: int) -> None:
+        """Open it. Raises Busy, PeerNotFound."""
+        self.channel = self.peers.open_channel(self.peer, self.style, self, limit_bytes)
+
+    def close(self) -> None:
+        """End it from our side, with whatever depends on it."""
+        channel, was_open = self.channel, self.is_open
+        self._finish()
+        if channel is not None and was_open:
+            self.peers.close_channel(self.peer, channel)
+
+    # What its channel tells.
+
+    def opened(self) -> None:
+        if self.is_open:
+            self.status = "active"
+
+    def heard(self, message: Message) -> None:
+        raise NotImplementedError
+
+    def ended(self, reason: str) -> None:
+        self._finish()
+
+    def _finish(self) -> None:
+        if self.is_open:
+            self.status = "inactive"
+            self.closed_at = asyncio.get_running_loop().time()
+
+
+@dataclass(eq=False)
+class Publisher(End):
+    """The end whose messages go to every subscriber."""
+
+    subscribers: list[Subscriber] = field(default_factory=list)
+    holder: Subscriber | None = None
+    """The one subscriber whose messages come back."""
+
+    def heard(self, message: Message) -> None:
+        """Pass a message on to whoever takes it now; to nobody else, and to nobody later."""
+        ready = [one for one in self.subscribers if one.channel is not None and one.is_open and one.is_ready]
+        channels = [one.channel for one in ready if one.channel is not None]
+        if not self.peers.broadcast(channels, message.data, text=message.text):
+            for one in ready:
+                if one.style.is_reliable:
+                    one.close()  # A gap would be worse.
+
+    def _finish(self) -> None:
+        super()._finish()
+        self.holder = None
+        for one in list(self.subscribers):
+            one.close()
+
+
+@dataclass(eq=False)
+class Subscriber(End):
+    """An end that receives a publisher's messages."""
+
+    publisher: Publisher | None = None
+    is_ready: bool = True
+    """Whether it has acknowledged, or need not."""
+    deadline: asyncio.TimerHandle | None = None
+
+    def follow(self, publisher: Publisher, *, ack_s: float) -> None:
+        """Receive this publisher's messages from now on, or from the acknowledgement on."""
+        self.publisher = publisher
+        publisher.subscribers.append(self)
+        self.set_reply(self.item.can_reply is True)
+        if self.item.wait_for_ack:
+            self.is_ready = False
+            self.deadline = asyncio.get_running_loop().call_later(ack_s, self.close)
+
+    def set_reply(self, allowed: bool) -> None:
+        """Let its messages come back, in place of anybody else's; or no longer."""
+        if self.publisher is None or not self.publisher.is_open:
+            return
+        if allowed:
+            self.publisher.holder = self
+        elif self.publisher.holder is self:
+            self.publisher.holder = None
+
+    def heard(self, message: Message) -> None:
+        """The first message acknowledges, where that is awaited; others come back if it is the one that may reply."""
+        if not self.is_ready:
+            self.is_ready = True
+            self._stop_waiting()
+            return
+        publisher = self.publisher
+        if publisher is None or publisher.holder is not self or publisher.channel is None:
+            return
+        if not self.peers.broadcast([publisher.channel], message.data, text=message.text) and self.style.is_reliable:
+            self.close()
+
+    def _finish(self) -> None:
+        super()._finish()
+        self._stop_waiting()
+        if self.publisher is not None and self in self.publisher.subscribers:
+            self.publisher.subscribers.remove(self)
+            if self.publisher.holder is self:
+                self.publisher.holder = None
+
+    def _stop_waiting(self) -> None:
+        if self.deadline is not None:
+            self.deadline.cancel()
+            self.deadline = None
+
+
+class Events(Line):
+    """Channel 0, on which nothing is said."""
+
+    def __init__(self, peers: Peers, peer: PeerId) -> None:
+        self.status: Status = "initializing"
+        self._peers = peers
+        self._peer = peer
+        self._channel: Channel | None = None
+
+    def open(self, limit_bytes: int) -> None:
+        """Open it from our side, which tells the client of it."""
+        if self._channel is None:
+            style = ChannelStyle(label=SERVER_EVENTS, id=0)
+            self._channel = self._peers.open_channel(self._peer, style, self, limit_bytes)
+
+    def close(self) -> None:
+        self.status = "inactive"
+        if self._channel is not None:
+            self._peers.close_channel(self._peer, self._channel)
+
+    def opened(self) -> None:
+        self.status = "active"
+
+    def heard(self, message: Message) -> None:
+        """Nothing is documented that a client could say here."""
+
+    def ended(self, reason: str) -> None:
+        self.status = "inactive"
+
+
+class Ends:
+    """A session's ends of data channels, by id."""
+
+    def __init__(self) -> None:
+        self._all: dict[int, End] = {}
+        self._next = FIRST_ID
+        self.events: Events | None = None
+        """Channel 0, where it was asked for."""
+
+    def __iter__(self) -> Iterator[End]:
+        return iter(self._all.values())
+
+    def get(self, id: int) -> End | None:
+        """The open end of this id."""
+        end = self._all.get(id)
+        return end if end is not None and end.is_open else None
+
+    def published(self, name: str) -> Publisher | None:
+        """The open local channel of this name."""
+        return next((end for end in self if isinstance(end, Publisher) and self._is(end, name)), None)
+
+    def subscribed(self, publisher: Publisher) -> Subscriber | None:
+        """The open remote channel of this publisher."""
+        return next(
+            (end for end in self if isinstance(end, Subscriber) and end.is_open and end.publisher is publisher), None
+        )
+
+    def free_id(self, now: float) -> int | None:
+        """An id that nobody has or had a moment ago; None: all are taken."""
+        if self._next <= LAST_ID:
+            return self._next
+        rested = (id for id, end in self._all.items() if not end.is_open and end.closed_at + REST_S <= now)
+        return next(rested, None)
+
+    def add(self, end: End) -> None:
+        """List an end under its id, in place of a closed one."""
+        self._next = max(self._next, end.id + 1)
+        self._all.pop(end.id, None)
+        self._all[end.id] = end
+
+    def _is(self, end: End, name: str) -> bool:
+        return end.is_open and end.item.data_channel_name == name
