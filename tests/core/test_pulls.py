@@ -310,6 +310,21 @@ async def test_an_answer_gives_a_client_what_it_made_sections_for(core: Core, ca
     assert bob.client.receives == {"0": Direction.RECVONLY, "1": Direction.RECVONLY}
 
 
+async def test_a_pull_that_ends_while_its_answer_waits_for_its_turn_leaves_the_section_empty(
+    core: Core, call: Call
+) -> None:
+    ada, bob = call("ada"), call("bob")
+    tracks = await ada.publish(mic=OPUS)
+    mic = bob.ask(tracks["mic"])
+    offer = bob.client.negotiator.offer([section(Kind.AUDIO)])
+    assert offer.sdp is not None
+
+    core.rooms.leave(ada.seat.id)
+    await bob.take(offer.sdp, lambda view: give({"0": mic.id}))
+
+    assert bob.client.receives == {"0": Direction.INACTIVE}
+
+
 async def test_an_answer_may_keep_a_section_open_both_ways(core: Core, call: Call) -> None:
     ada, bob = call("ada"), call("bob")
     tracks = await ada.publish(mic=OPUS)

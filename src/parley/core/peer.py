@@ -216,7 +216,8 @@ class Peer:
         direction = Direction.of(sends=True, receives=give.receives or section.mid in self.receivers)
         if give.subscription is None:
             return MLinePlan(section.mid, section.kind, direction, msid=give.msid, cname=give.cname)
-        line = describe(self.senders[give.subscription].subscription, section.mid)
+        sender = self.senders.get(give.subscription)
+        line = describe(sender.subscription, section.mid) if sender is not None else None
         return None if line is None else replace(line, direction=direction)
 
     def _sends(self, mid: Mid) -> bool:

@@ -197,8 +197,9 @@ def _result(
     """The item of a pull that has its section; one that has none is released and fails."""
     item = wanted.item
     if mid is None:
+        has_ended = session.core.rooms.pulled(subscription.id) is None
         _release(session, [subscription])
-        return _failed(session, item, otherwise)
+        return _failed(session, item, TRACK_MISSING if has_ended else otherwise)
     publisher = item.session_id or ""
     session.pull(Remote(mid, item.track_name, publisher, subscription.id, item.simulcast))
     return wire.TrackResult(session_id=publisher, track_name=item.track_name, mid=mid, simulcast=item.simulcast)
