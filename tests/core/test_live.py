@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -17,7 +18,7 @@ from parley.core.core import Core
 from parley.core.data import Data, DataStyle
 from parley.core.events import Event, PeerConnected, PeerWantsOffer
 from parley.core.grants import Grant
-from parley.core.model import LeaveReason, TrackState
+from parley.core.model import LeaveReason, Limits, TrackState
 from parley.core.peer import Peer
 from parley.core.style import Take
 from parley.engine.live import LiveEngine, open_engine
@@ -181,3 +182,21 @@ async def test_a_thousand_reliable_messages_arrive_in_order(call: Call) -> None:
 
     await until(lambda: len(bob.messages) == len(sent))
     assert bob.messages == sent
+
+
+async def test_an_end_that_the_engine_could_not_tell_is_found_out() -> None:
+    engine = open_engine(EngineConfig(bind="127.0.0.1", udp_port=0, event_queue=64))
+    core = Core(engine, limits=Limits(good_bye_s=0.1))
+    running = asyncio.create_task(core.run())
+    seat = core.rooms.join(Grant(tenant=ACME, identity="ada", room="standup", can_join=True))
+    lost = core.peers.open(seat.id, receiving()).transport
+    other = engine.create_transport(group=1, on_event=lambda event: None)
+
+    for _ in range(100):
+        other.native.stats()
+    lost.native.close()  # type: ignore[attr-defined]
+    time.sleep(0.2)  # noqa: ASYNC251, the loop is what does not look
+    await until(lambda: core.rooms.count().participants == 0)
+
+    running.cancel()
+    await engine.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -542,6 +544,37 @@ async def test_an_unanswered_offer_ends_the_participant(core: Core, arrive: Arri
     events = read(bob.seat)
     assert of_type(events, PeerFailed)[0].failure.reason is Reason.OFFER_TIMEOUT
     assert of_type(events, ParticipantLeft)[0].reason is LeaveReason.NEGOTIATION_TIMEOUT
+
+
+async def test_an_answer_that_came_while_the_loop_stood_still_is_in_time(
+    core: Core, arrive: Arrive, clock: FakeClock
+) -> None:
+    bob = arrive("bob")
+    bob.down.connect()
+    offer = await core.peers.make_offer(bob.subscriber.id)
+    assert offer is not None
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+
+    async def read_answer() -> None:
+        received = await asyncio.get_running_loop().sock_recv(ours, 65_536)
+        for _ in range(5):  # a dialect's tasks hand it on
+            await asyncio.sleep(0)
+        await core.peers.take_answer(bob.subscriber.id, received.decode())
+
+    async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(core.run())
+        answering = tasks.create_task(read_answer())
+        await asyncio.sleep(0)
+        theirs.sendall(bob.hears.answer(offer.sdp).encode())
+        clock.advance(16)
+        time.sleep(2 * core.limits.sweep_interval_s)  # noqa: ASYNC251, the loop is what stalls
+        await answering
+        watching.cancel()
+    ours.close()
+    theirs.close()
+
+    assert of_type(read(bob.seat), ParticipantLeft) == []
 
 
 async def test_a_peer_that_is_not_connected_may_take_longer_to_answer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -70,7 +71,11 @@ class Rig:
         if isinstance(call.transport, FakeTransport):
             call.transport.ignore_next()
             return 1.0
-        return 0.0  # the real engine is quick, but an answer needs a turn of the loop
+        # The real engine is quick: so it is not listened to for a while.
+        loop, bridge = asyncio.get_running_loop(), call.transport.engine._bridge  # type: ignore[attr-defined]
+        bridge.stop()
+        loop.call_later(0.2, loop.add_reader, bridge._fd, bridge.drain)
+        return 0.05
 
     def fill(self, engine: Engine) -> None:
         """Ask faster than the engine can take it, until it refuses."""

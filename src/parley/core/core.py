@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from random import Random, SystemRandom
 
 import structlog
 
-from parley.clock import Clock, SystemClock
+from parley.clock import GRACE_S, Clock, SystemClock
 from parley.core.bus import Bus
 from parley.core.model import Limits
 from parley.core.peers import Peers
@@ -40,7 +41,7 @@ class Core:
     async def run(self) -> None:
         """Watch deadlines, and what the engine could not tell, until cancelled."""
         while True:
-            await asyncio.sleep(self.limits.sweep_interval_s)
+            await _nap(self.limits.sweep_interval_s)
             try:
                 self.sweep()
                 await self.peers.withdraw()
@@ -58,3 +59,15 @@ class Core:
     def stop(self) -> None:
         """Take nobody in any more and end every room. Each participant's queue ends with its `ParticipantLeft`."""
         self.rooms.shut_down()
+
+
+async def _nap(seconds: float) -> None:
+    """Sleep; and after the loop stood still, as long again as it did, at most `GRACE_S`.
+
+    What clients sent meanwhile is to be heard before anybody is told to be late.
+    """
+    due = time.monotonic() + seconds
+    await asyncio.sleep(seconds)
+    late = time.monotonic() - due
+    if late > seconds:
+        await asyncio.sleep(min(late, GRACE_S))

@@ -17,7 +17,7 @@ from random import Random
 
 import structlog
 
-from parley.clock import Clock
+from parley.clock import Clock, within
 from parley.core import facts
 from parley.core.channels import Channels
 from parley.core.errors import (
@@ -268,7 +268,7 @@ class Peers:
         """Wait until the peer is connected, at most its style's `connect_gate_s`; whether it is."""
         found = self.get(peer)
         try:
-            async with asyncio.timeout(found.style.connect_gate_s):
+            async with within(found.style.connect_gate_s):
                 await found.connected.wait()
         except TimeoutError:
             return False

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 import structlog
 
 from parley import _native
+from parley.clock import within
 from parley.engine.bridge import Bridge
 from parley.engine.engine import (
     Applied,
@@ -142,7 +143,7 @@ class LiveEngine:
         future: asyncio.Future[Any] = self._loop.create_future()
         self._answers[request] = future
         try:
-            async with asyncio.timeout(deadline_s):
+            async with within(deadline_s):
                 return await future
         except TimeoutError as late:
             raise EngineTimeout(f"no answer to {what} within {deadline_s} s") from late

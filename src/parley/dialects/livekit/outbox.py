@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from parley.clock import within
 from parley.dialects.livekit.frames import Frame
 
 
@@ -52,7 +53,7 @@ class Outbox:
         """Write until closed. Raises TooSlow when one frame takes too long."""
         while (frame := await self._frames.get()) is not None:
             try:
-                async with asyncio.timeout(self._write_s):
+                async with within(self._write_s):
                     await self._write(frame)
             except TimeoutError:
                 self._is_closed = True
