@@ -200,8 +200,8 @@ class Dialect(Protocol):
         """What its clients call, from the root on."""
 
     @property
-    def message_bytes(self) -> int:
-        """The largest message of a WebSocket that it takes; 0: any."""
+    def message_bytes(self) -> int | None:
+        """The largest message of a WebSocket that it takes; 0: any; None: it has no WebSockets."""
 
     async def drain(self, within_s: float) -> int:
         """Wait until every client has been told good-bye, after `Core.stop`; how many had not been in time."""
@@ -376,7 +376,7 @@ def _scrape(metrics: Metrics) -> Callable[[Request], Any]:
 
 def _largest(dialects: list[Dialect]) -> int | None:
     """The limit of the dialect that takes the largest messages; each has its own besides. None: there is none."""
-    limits = [dialect.message_bytes for dialect in dialects]
+    limits = [limit for dialect in dialects if (limit := dialect.message_bytes) is not None]
     return None if 0 in limits else max(limits, default=0)
 
 

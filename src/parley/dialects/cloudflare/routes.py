@@ -81,6 +81,11 @@ class Cloudflare:
         }
 
     @property
+    def message_bytes(self) -> None:
+        """Its clients speak HTTP alone."""
+        return None
+
+    @property
     def routes(self) -> list[BaseRoute]:
         face = _Face(self._answer)
         calls = [Route(path, face) for prefix in PREFIXES for path in (prefix, prefix + "/{path:path}")]
