@@ -117,7 +117,7 @@ def test(asked: argparse.Namespace, rest: list[str]) -> int:
 def bench(asked: argparse.Namespace, rest: list[str]) -> int:
     build(asked, rest)
     packages("dev", "test")
-    stages = [Stage("cargo bench", ["cargo", "bench", "-p", "parley-sfu", *rest])]
+    stages = [Stage("cargo bench", ["cargo", "bench", "-p", "parley-sfu", "--features", "bench", *rest])]
     stages += [Stage(script.stem, [BIN / "python", script]) for script in sorted((ROOT / "benchmarks").glob("*.py"))]
     return run_all(stages)
 
@@ -141,8 +141,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
 
 _LOADGEN = ["--package", "parley-sfu", "--example", "loadgen"]
 _QUICK = "not slow and not browser and not packaging"
-_DOORS = ("--features", "parley-sfu/planted,parley-sfu/fuzzing")
-"""What the tests of the engine's insides need; nothing that is shipped has it."""
+_DOORS = ("--features", "parley-sfu/planted,parley-sfu/fuzzing,parley-sfu/bench")
+"""What the tests and benchmarks of the engine's insides need; nothing that is shipped has it."""
 
 
 def _everything() -> list["Stage"]:

@@ -1,6 +1,7 @@
-//! What a packet costs in user space: sealed, received, forwarded.
+//! What a packet costs in user space: sealed, received, forwarded, asked for again, reported.
 //!
-//! Numbers are per packet; for `egress`, per packet forwarded, with its share of receiving it.
+//! Numbers are per packet; for `egress`, per packet forwarded, with its share of receiving it; for
+//! `nack`, per number asked for, with its share of opening the question; for `twcc_build`, per report.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 use ahash::RandomState;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use parley_sfu::media::{Media, MediaChange, MediaCommand, MediaConfig, MediaEvent, Outbox};
-use parley_sfu::rtp::{ExtensionList, write_header};
+use parley_sfu::rtcp::{Arrivals, Writer};
+use parley_sfu::rtp::{ExtensionList, is_rtcp, write_header};
 use parley_sfu::spec::{
     CodecSpec, ConsumerId, ExtensionIds, Feedback, GroupId, MediaKind, ProducerId, RecvSpec,
     SendSpec, TransportId,
@@ -43,6 +45,24 @@ impl Outbox for Slots {
     }
 }
 
+/// Keeps the sequence numbers of media that is sent, repairs included.
+#[derive(Default)]
+struct Numbers {
+    slot: Vec<u8>,
+    seqs: Vec<u16>,
+}
+
+impl Outbox for Numbers {
+    fn push(&mut self, _to: SocketAddr, build: impl FnOnce(&mut [u8]) -> usize) {
+        self.slot.resize(1536, 0);
+        let is_sent = build(&mut self.slot) > 0;
+        if is_sent && !is_rtcp(&self.slot) {
+            let seq = u16::from_be_bytes([self.slot[2], self.slot[3]]);
+            self.seqs.push(seq);
+        }
+    }
+}
+
 fn hasher() -> RandomState {
     RandomState::with_seeds(1, 2, 3, 4)
 }
@@ -69,6 +89,8 @@ fn vp8() -> Vec<CodecSpec> {
 struct Room {
     media: Media,
     publisher: Sealer,
+    /// The first subscriber's own.
+    subscriber: Sealer,
     now: Instant,
     seq: u64,
     events: Vec<MediaEvent>,
@@ -145,10 +167,11 @@ impl Room {
                 media.command(command, now, &mut out, &mut events);
             }
         }
-        let publisher = Sealer::new(profile, &master(profile, 0), hasher());
+        let sealer = |peer| Sealer::new(profile, &master(profile, peer), hasher());
         Room {
             media,
-            publisher: publisher.expect("a key that fits"),
+            publisher: sealer(0).expect("a key that fits"),
+            subscriber: sealer(1).expect("a key that fits"),
             now,
             seq: 0,
             events,
@@ -209,6 +232,40 @@ impl Room {
             left = left.saturating_sub(count);
         }
         spent
+    }
+
+    /// Forwards `count` packets of the first track and says under which numbers.
+    fn forward(&mut self, count: u64) -> Vec<u16> {
+        let mut out = Numbers::default();
+        self.now += Duration::from_millis(200);
+        for mut datagram in self.datagrams(count, 1) {
+            let from = TransportId(0);
+            self.media
+                .on_datagram(from, self.now, &mut datagram, &mut out, &mut self.events);
+        }
+        out.seqs
+    }
+
+    /// The first subscriber asks for `lost` again. How long that took, and how many were sent.
+    fn ask(&mut self, lost: &[u16]) -> (Duration, usize) {
+        let mut question = [0; 1400];
+        let mut writer = Writer::new(&mut question[..1200]);
+        assert!(writer.nack(1, 5000, lost), "a question that fits");
+        let len = writer.len();
+        let sealed = self.subscriber.seal_rtcp(&mut question, len);
+        let end = sealed.expect("room for the trailer");
+        let mut out = Numbers::default();
+        out.slot.resize(1536, 0);
+        out.seqs.reserve(lost.len());
+        let start = Instant::now();
+        self.media.on_datagram(
+            TransportId(1),
+            self.now,
+            &mut question[..end],
+            &mut out,
+            &mut self.events,
+        );
+        (start.elapsed(), out.seqs.len())
     }
 }
 
@@ -277,9 +334,70 @@ fn egress(c: &mut Criterion) {
     group.finish();
 }
 
+/// Numbers asked for at once, in four words of seventeen and less.
+const ASKED: u64 = 64;
+
+fn nack(c: &mut Criterion) {
+    let mut group = c.benchmark_group("nack");
+    let mut per_number = |name: &str, ask: fn(&mut Room, &[u16]) -> (Duration, usize), sent| {
+        group.bench_function(name, |b| {
+            let mut room = Room::new(1, 1);
+            b.iter_custom(|numbers| {
+                let rounds = numbers.div_ceil(ASKED);
+                let mut spent = Duration::ZERO;
+                for _ in 0..rounds {
+                    // Some are not asked for, so that repairs stay within what media has earned them.
+                    let seqs = room.forward(ASKED + ASKED / 4);
+                    let (took, count) = ask(&mut room, &seqs[..ASKED as usize]);
+                    assert_eq!(count, sent, "what is sent again");
+                    spent += took;
+                }
+                spent.mul_f64(numbers as f64 / (rounds * ASKED) as f64)
+            });
+        });
+    };
+    per_number("sent again", |room, seqs| room.ask(seqs), ASKED as usize);
+    let asked_twice = |room: &mut Room, seqs: &[u16]| {
+        room.ask(seqs);
+        room.ask(seqs)
+    };
+    per_number("hit, on its way already", asked_twice, 0);
+    let far_away = |room: &mut Room, seqs: &[u16]| {
+        let never_sent: Vec<u16> = seqs.iter().map(|seq| seq.wrapping_add(20_000)).collect();
+        room.ask(&never_sent)
+    };
+    per_number("miss", far_away, 0);
+    group.finish();
+}
+
+fn twcc_build(c: &mut Criterion) {
+    c.bench_function("twcc_build/200", |b| {
+        let (mut arrivals, mut seq, mut ticks) = (Arrivals::default(), 0u16, 0);
+        let mut buffer = [0; 1200];
+        b.iter_custom(|reports| {
+            let mut spent = Duration::ZERO;
+            for _ in 0..reports {
+                for _ in 0..200 {
+                    seq = seq.wrapping_add(1);
+                    // About 1000 packets a second, in frames: some together, then a pause.
+                    ticks += if seq.is_multiple_of(8) { 26 } else { 1 };
+                    arrivals.register(seq, ticks);
+                }
+                let start = Instant::now();
+                while arrivals.is_due() {
+                    let mut writer = Writer::new(&mut buffer);
+                    assert!(arrivals.write(&mut writer, 1, 2), "a report that fits");
+                }
+                spent += start.elapsed();
+            }
+            spent
+        });
+    });
+}
+
 criterion_group! {
     name = packets;
     config = Criterion::default().sample_size(30).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-    targets = srtp_seal, ingress, egress
+    targets = srtp_seal, ingress, egress, nack, twcc_build
 }
 criterion_main!(packets);

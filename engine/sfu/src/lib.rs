@@ -6,6 +6,9 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod census;
 pub mod codec;
 pub mod command;
