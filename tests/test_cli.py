@@ -45,7 +45,7 @@ def test_help_names_every_command_and_answers_at_once():
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
 
     assert said.returncode == 0
-    assert all(command in said.stdout for command in ("serve", "token", "keys"))
+    assert all(command in said.stdout for command in ("serve", "token", "keys", "load"))
     # 0.16 s of processor time where this was written; the clock on the wall would blame us for a busy machine.
     assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 0.5
 
@@ -56,7 +56,7 @@ def test_the_version_is_printed():
     assert parley("--version").stdout == f"parley {package.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["serve", "token", "keys"])
+@pytest.mark.parametrize("command", ["serve", "token", "keys", "load"])
 def test_every_command_has_help_with_an_example(command):
     said = parley(command, "--help").stdout
 
@@ -126,6 +126,10 @@ TOKEN = ("token", "--room", "r", "--identity", "i")
         ),
         ((*TOKEN, "--dev", "--grants", "no"), "parley: --grants is not a JSON object; write it as in"),
         (("token", "--dev", "--room", "", "--identity", "i"), "parley: --room and --identity may not be empty"),
+        (("load",), "parley: nothing to sign with: use --dev, --config with a file that has keys, or --key and"),
+        (("load", "--dev", "--rooms", "0"), "parley: --rooms 0: 1 to 1000 are possible"),
+        (("load", "--dev", "--duration", "soon"), "parley: --duration soon: write 90s, 30m, 6h or 7d"),
+        (("load", "--dev", "--url", "http://here"), "parley: --url http://here: write it as ws://host:port"),
         (("serve", "--config", "none.toml"), "parley: cannot read the configuration file none.toml: No such file"),
         (("serve",), "parley: no API key and no app is configured, so nobody could join; `parley keys` prints one"),
         (("serve", "--dev", "--bind", "7880"), "parley: http.bind.0: '7880' is not host:port"),

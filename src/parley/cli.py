@@ -1,4 +1,4 @@
-"""The command line: `parley serve`, `parley token`, `parley keys`.
+"""The command line: `parley serve`, `parley token`, `parley keys`, `parley load`.
 
 Commands import what they need when they run, so that `parley --help` answers at once. A mistake in what was asked ends
 with one sentence on standard error and status 2; a failure while running, with status 1.
@@ -172,7 +172,9 @@ def token(
     flags = {flag: value for flag, value in said.items() if value is not None}
     try:
         signer, signature = server.signing_pair(dev=dev, key=key, secret=secret, file=config, environ=os.environ)
-        lives_s = _seconds(ttl)
+        lives_s = _seconds("--ttl", ttl)
+        if lives_s == 0:
+            raise ValueError(f"--ttl {ttl}: write 90s, 30m, 6h or 7d")
         video = _video_grant({"roomJoin": True, "room": room, **flags, **_grants(grants)})
         attributes = dict(_name_and_value(text) for text in attribute or ())
     except (ConfigError, ValueError) as error:
@@ -198,13 +200,90 @@ def keys() -> None:
     typer.echo(f'API{secrets.token_hex(6)} = "{secrets.token_urlsafe(32)}"')
 
 
-def _seconds(text: str) -> float:
+@app.command()
+def load(
+    url: Annotated[str, typer.Option(help="The server's signalling, as ws://host:port.")] = "ws://127.0.0.1:7880",
+    rooms: Annotated[int, typer.Option(help="How many rooms there are, 1 to 1000.")] = 1,
+    publishers: Annotated[int, typer.Option(help="In each room, sending and receiving.")] = 1,
+    subscribers: Annotated[int, typer.Option(help="In each room, receiving only.")] = 10,
+    media: Annotated[
+        str, typer.Option(help="What each publisher sends: video (720p VP8), audio (Opus), both, none.")
+    ] = "video",
+    duration: Annotated[str, typer.Option(help="How long is measured: 30s, 10m, 1h.")] = "30s",
+    warmup: Annotated[str, typer.Option(help="From everybody being in to the start of measuring.")] = "3s",
+    join_over: Annotated[str, typer.Option(help="Spread the joins over so long; 0: sixteen at a time.")] = "0",
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the generator's JSON lines instead, one object each.")
+    ] = False,
+    dev: Annotated[bool, typer.Option("--dev", help="Join with the keys of `parley serve --dev`.")] = False,
+    key: Annotated[
+        str, typer.Option("--key", "--api-key", help="API key.", envvar="LIVEKIT_API_KEY", show_default=False)
+    ] = "",
+    secret: Annotated[
+        str,
+        typer.Option(
+            "--secret",
+            "--api-secret",
+            help="Its secret; better given by the variable.",
+            envvar="LIVEKIT_API_SECRET",
+            show_default=False,
+        ),
+    ] = "",
+    config: Annotated[
+        Path | None, typer.Option(help="Take the keys from this file; --key picks one of several.", show_default=False)
+    ] = None,
+) -> None:
+    """Put a load on a running server and show what its clients see of it.
+
+    The clients join over LiveKit's signalling, publish recorded media and check what comes back: packets, loss, and the
+    time from one client to the other. It is for finding out what a machine carries, so mind whose server it is. The
+    clients take processor time too: run them on another machine, or keep the server and them on cores of their own.
+
+    Ends with status 1 when clients could not join or more than 1 % of the packets were lost.
+
+    Examples:
+
+        parley load --dev --subscribers 50
+        parley load --config parley.toml --url ws://10.0.0.5:7880 --rooms 20 --publishers 2 --subscribers 0 --media both
+    """
+    import os
+
+    from parley import server
+    from parley.config import ConfigError
+    from parley.load import LoadError, run
+    from parley.load.plan import Plan
+
+    try:
+        signer, signature = server.signing_pair(dev=dev, key=key, secret=secret, file=config, environ=os.environ)
+        plan = Plan(
+            url=url,
+            rooms=rooms,
+            publishers=publishers,
+            subscribers=subscribers,
+            media=media,
+            warmup_s=_seconds("--warmup", warmup),
+            duration_s=_seconds("--duration", duration),
+            join_over_s=_seconds("--join-over", join_over),
+        )
+    except (ConfigError, ValueError) as error:
+        _fail(str(error), status=2)
+    try:
+        faults = run(plan, signer, signature, as_json=json)
+    except LoadError as error:
+        _fail(str(error), status=1)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None  # what a shell says of a command that Ctrl-C ended
+    if faults:
+        _fail("\n".join(faults), status=1)
+
+
+def _seconds(option: str, text: str) -> float:
     """Read 90s, 30m, 6h, 7d, or plain seconds. Raises ValueError."""
     units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
     unit = units.get(text[-1:])
     number = text[:-1] if unit is not None else text
-    if not number.isdecimal() or int(number) == 0:
-        raise ValueError(f"--ttl {text}: write 90s, 30m, 6h or 7d")
+    if not number.isdecimal():
+        raise ValueError(f"{option} {text}: write 90s, 30m, 6h or 7d")
     return int(number) * (unit or 1.0)
 
 
