@@ -1,6 +1,7 @@
-//! The controlling side of ICE toward a lite agent (RFC 8445): one address, nominated at once, and
+//! The controlling side of ICE (RFC 8445), lite agent or not: one address, nominated at once, and
 //! asked for consent ever after (RFC 7675).
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use is::stun::{StunMessage, TransId};
@@ -22,6 +23,9 @@ pub struct Ice {
     username: String,
     pwd: String,
     key: hmac::Key,
+    /// For questions of the server, which a lite one does not ask.
+    own_pwd: String,
+    own_key: hmac::Key,
     tie_breaker: u64,
     asked: Option<(TransId, Instant)>,
     next: Instant,
@@ -35,6 +39,8 @@ impl Ice {
             username: format!("{}:{}", remote.ufrag, local.ufrag),
             pwd: remote.pwd.clone(),
             key: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, remote.pwd.as_bytes()),
+            own_pwd: local.pwd.clone(),
+            own_key: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, local.pwd.as_bytes()),
             tie_breaker,
             asked: None,
             next: now,
@@ -81,6 +87,20 @@ impl Ice {
             .unwrap_or(0)
     }
 
+    /// Writes the answer to a question of the server at `from` and returns its length; 0: it is none.
+    pub fn reply(&self, datagram: &[u8], from: SocketAddr, buf: &mut [u8]) -> usize {
+        let sign = |_: &[u8], parts: &[&[u8]]| sign(&self.own_key, parts);
+        let pwd = self.own_pwd.as_bytes();
+        let Ok(message) = StunMessage::parse(datagram) else {
+            return 0;
+        };
+        if !message.is_binding_request() || !message.verify(pwd, sign) {
+            return 0;
+        }
+        let reply = StunMessage::binding_reply(message.trans_id(), from);
+        reply.to_bytes(Some(pwd), buf, sign).unwrap_or(0)
+    }
+
     /// Takes an answer. True: it was the first.
     pub fn on_answer(&mut self, now: Instant, datagram: &[u8]) -> bool {
         let Ok(message) = StunMessage::parse(datagram) else {
@@ -115,4 +135,38 @@ fn sign(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 20] {
     let mut out = [0; 20];
     out.copy_from_slice(context.sign().as_ref());
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_of_the_server_is_answered_if_it_knows_our_password() {
+        let now = Instant::now();
+        let (us, server) = (("us", "our password"), ("server", "the server's"));
+        let local = |(ufrag, pwd): (&str, &str)| Local {
+            ufrag: ufrag.into(),
+            pwd: pwd.into(),
+            fingerprint: String::new(),
+        };
+        let remote = |(ufrag, pwd): (&str, &str)| Remote {
+            ufrag: ufrag.into(),
+            pwd: pwd.into(),
+            fingerprint: String::new(),
+            addr: SocketAddr::from(([127, 0, 0, 1], 9)),
+        };
+        let ours = Ice::new(&local(us), &remote(server), 1, now);
+        let mut theirs = Ice::new(&local(server), &remote(us), 2, now);
+        let mut stranger = Ice::new(&local(server), &remote(("us", "a guess")), 3, now);
+        let from = SocketAddr::from(([127, 0, 0, 1], 9));
+
+        let (mut question, mut answer) = ([0; 256], [0; 256]);
+        let len = theirs.ask(now, &mut question);
+        let answered = ours.reply(&question[..len], from, &mut answer);
+        let guessed = stranger.ask(now, &mut question);
+
+        assert!(theirs.on_answer(now, &answer[..answered]));
+        assert_eq!(ours.reply(&question[..guessed], from, &mut answer), 0);
+    }
 }

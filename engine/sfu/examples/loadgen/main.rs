@@ -15,6 +15,7 @@ mod drops;
 mod dtls;
 mod histogram;
 mod ice;
+mod janus;
 mod load;
 mod loss;
 mod media;
@@ -99,6 +100,7 @@ fn run(options: &Options) -> Result<ExitCode, String> {
             name: options.api_key.clone(),
             secret: options.api_secret.clone(),
         },
+        is_janus: options.is_janus,
         media: media.clone(),
         certificate: Certificate::generate()?,
         seed: options.seed,

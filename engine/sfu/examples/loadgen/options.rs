@@ -20,6 +20,8 @@ usage: loadgen [options]              rooms of publishers and subscribers, measu
 The server
   --url URL                 ws://host:port of its LiveKit signalling [ws://127.0.0.1:7880]
   --api-key, --api-secret   sign the tokens [devkey, secret]
+  --janus                   it is Janus with its videoroom: the URL is that of its WebSocket, the room
+                            a number; publishers only send
 The rooms
   --room NAME               name of the one room, or what the names of several begin with [load]
   --rooms N                 [1]
@@ -69,6 +71,7 @@ pub struct Options {
     pub url: Url,
     pub api_key: String,
     pub api_secret: String,
+    pub is_janus: bool,
     pub room: String,
     pub rooms: usize,
     pub publishers: usize,
@@ -120,6 +123,7 @@ impl Options {
             url: Url::parse("ws://127.0.0.1:7880")?,
             api_key: "devkey".into(),
             api_secret: "secret".into(),
+            is_janus: false,
             room: "load".into(),
             rooms: 1,
             publishers: 1,
@@ -167,6 +171,7 @@ impl Options {
                 Long("url") => self.url = Url::parse(&parser.value()?.string()?)?,
                 Long("api-key") => self.api_key = parser.value()?.string()?,
                 Long("api-secret") => self.api_secret = parser.value()?.string()?,
+                Long("janus") => (self.is_janus, self.publishers_only_send) = (true, true),
                 Long("room") => self.room = parser.value()?.string()?,
                 Long("rooms") => self.rooms = parser.value()?.parse()?,
                 Long("publishers") => self.publishers = parser.value()?.parse()?,

@@ -1,5 +1,6 @@
 //! One client's part in a room: it joins, publishes, takes what it is offered, and leaves.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::channels::DataSource;
 use crate::dtls::Certificate;
+use crate::janus;
 use crate::loss::Lane;
 use crate::media::{Command, Media};
 use crate::messages::{
@@ -58,6 +60,8 @@ pub struct DataPlan {
 pub struct Common {
     pub url: Url,
     pub key: Key,
+    /// The server is Janus, not one that speaks LiveKit's protocol.
+    pub is_janus: bool,
     pub media: Media,
     pub certificate: Certificate,
     pub seed: u64,
@@ -108,8 +112,13 @@ pub fn take(seat: &Seat, common: &Common, progress: &Arc<Progress>) {
         local: None,
         version: 0,
         people: FxHashMap::default(),
+        local_addr: None,
     };
-    if let Err(why) = visit.stay()
+    let stayed = match common.is_janus {
+        true => janus::stay(&mut visit),
+        false => visit.stay(),
+    };
+    if let Err(why) = stayed
         && !progress.is_to_leave()
     {
         progress.fail(&why);
@@ -121,10 +130,11 @@ pub fn take(seat: &Seat, common: &Common, progress: &Arc<Progress>) {
     progress.on_gone();
 }
 
-struct Visit<'a> {
-    seat: &'a Seat,
-    common: &'a Common,
-    progress: &'a Arc<Progress>,
+/// One stay in the seat.
+pub struct Visit<'a> {
+    pub seat: &'a Seat,
+    pub common: &'a Common,
+    pub progress: &'a Arc<Progress>,
     random: Random,
     publisher: Option<TransportId>,
     subscriber: Option<(TransportId, Local)>,
@@ -137,6 +147,8 @@ struct Visit<'a> {
     version: u32,
     /// Identities by SID.
     people: FxHashMap<String, String>,
+    /// Of the socket that was opened last.
+    pub local_addr: Option<SocketAddr>,
 }
 
 impl Visit<'_> {
@@ -184,19 +196,12 @@ impl Visit<'_> {
     }
 
     fn announce(&mut self, signal: &mut Signal) -> Result<(), String> {
-        for (index, trace) in self.seat.publishes.iter().enumerate() {
-            let is_video = trace.kind == Kind::Video;
-            let cid = format!("{}-{index}", self.seat.identity);
-            self.offered.push(Offered {
-                kind: trace.kind,
-                mid: index.to_string(),
-                cid: cid.clone(),
-                ssrc: self.random.u32() | 1,
-                rtx: self.random.u32() & !1,
-            });
+        self.number_tracks();
+        for track in &self.offered {
+            let is_video = track.kind == Kind::Video;
             signal.send(Request::AddTrack(AddTrackRequest {
-                name: cid.clone(),
-                cid,
+                name: track.cid.clone(),
+                cid: track.cid.clone(),
                 kind: if is_video { VIDEO } else { AUDIO },
                 width: if is_video { 1280 } else { 0 },
                 height: if is_video { 720 } else { 0 },
@@ -204,7 +209,7 @@ impl Visit<'_> {
             }))?;
         }
         if self.seat.publishes() && self.unannounced == 0 {
-            self.offer(signal)?;
+            self.send_offer(signal)?;
         }
         Ok(())
     }
@@ -214,14 +219,21 @@ impl Visit<'_> {
             Response::TrackPublished(_) => {
                 self.unannounced = self.unannounced.saturating_sub(1);
                 if self.unannounced == 0 && self.local.is_none() {
-                    self.offer(signal)?;
+                    self.send_offer(signal)?;
                 }
             }
             Response::Refused(refusal) if refusal.reason != 0 => {
                 return Err(format!("the server refused a request: {}", refusal.message));
             }
             Response::Update(update) => self.meet(update.participants),
-            Response::Offer(offer) => self.take_offer(signal, &offer)?,
+            Response::Offer(offer) => {
+                let sdp = self.take_offer(&offer.sdp)?;
+                signal.send(Request::Answer(SessionDescription {
+                    kind: "answer".into(),
+                    sdp,
+                    id: offer.id,
+                }))?;
+            }
             Response::Answer(answer) => self.take_answer(&answer.sdp)?,
             Response::Leave(leave) => {
                 return Err(format!(
@@ -236,12 +248,9 @@ impl Visit<'_> {
 
     // ── what it receives ────────────────────────────────────────────────────────────────────────
 
-    fn take_offer(
-        &mut self,
-        signal: &mut Signal,
-        offer: &SessionDescription,
-    ) -> Result<(), String> {
-        let sections = sdp::sections(&offer.sdp);
+    /// Receives what the server offers from now on; returns the answer.
+    pub fn take_offer(&mut self, offer: &str) -> Result<String, String> {
+        let sections = sdp::sections(offer);
         let (id, local) = match self.subscriber.take() {
             Some(known) => known,
             None => {
@@ -260,11 +269,7 @@ impl Visit<'_> {
             .map(|stream| (self.sender_of(stream), stream.clone()));
         self.progress.set_streams(named.collect());
         self.common.media.tell(Command::Receive(id, incoming));
-        signal.send(Request::Answer(SessionDescription {
-            kind: "answer".into(),
-            sdp: answer,
-            id: offer.id,
-        }))
+        Ok(answer)
     }
 
     /// The identity behind a stream; empty when it is not known.
@@ -280,10 +285,29 @@ impl Visit<'_> {
 
     // ── what it sends ───────────────────────────────────────────────────────────────────────────
 
-    fn offer(&mut self, signal: &mut Signal) -> Result<(), String> {
+    /// Gives every track its numbers.
+    pub fn number_tracks(&mut self) {
+        for (index, trace) in self.seat.publishes.iter().enumerate() {
+            self.offered.push(Offered {
+                kind: trace.kind,
+                mid: index.to_string(),
+                cid: format!("{}-{index}", self.seat.identity),
+                ssrc: self.random.u32() | 1,
+                rtx: self.random.u32() & !1,
+            });
+        }
+    }
+
+    /// The offer of what was numbered.
+    pub fn offer(&mut self) -> String {
         let local = self.local();
         let sdp = sdp::offer(&self.offered, &local);
         self.local = Some(local);
+        sdp
+    }
+
+    fn send_offer(&mut self, signal: &mut Signal) -> Result<(), String> {
+        let sdp = self.offer();
         signal.send(Request::Offer(SessionDescription {
             kind: "offer".into(),
             sdp,
@@ -291,13 +315,14 @@ impl Visit<'_> {
         }))
     }
 
-    fn take_answer(&mut self, sdp: &str) -> Result<(), String> {
-        let Some(local) = self.local.as_ref().filter(|_| self.publisher.is_none()) else {
+    /// Sends what the server takes of the offer.
+    pub fn take_answer(&mut self, sdp: &str) -> Result<(), String> {
+        let Some(local) = self.local.take_if(|_| self.publisher.is_none()) else {
             return Ok(());
         };
         let sections = sdp::sections(sdp);
-        let id = self.open(Side::Publisher, local, &sdp::remote(&sections)?)?;
-        self.publisher = Some(id);
+        let id = self.open(Side::Publisher, &local, &sdp::remote(&sections)?)?;
+        (self.publisher, self.local) = (Some(id), Some(local));
         // Publishers that joined together do not send in step: each begins somewhere in a second.
         let begin = Instant::now() + Duration::from_secs_f64(self.random.unit());
         for (track, trace) in self.offered.iter().zip(&self.seat.publishes) {
@@ -339,10 +364,11 @@ impl Visit<'_> {
         }
     }
 
-    fn open(&self, side: Side, local: &Local, remote: &Remote) -> Result<TransportId, String> {
+    fn open(&mut self, side: Side, local: &Local, remote: &Remote) -> Result<TransportId, String> {
         let id = self.common.id();
         let socket =
             transport::socket(remote.addr).map_err(|error| format!("no socket: {error}"))?;
+        self.local_addr = socket.local_addr().ok();
         let setup = Setup {
             id,
             side,

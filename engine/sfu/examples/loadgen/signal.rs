@@ -4,6 +4,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
+use tungstenite::client::IntoClientRequest;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{HandshakeError, Message, WebSocket};
 
@@ -16,7 +17,7 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 /// Where the server is: `ws://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
-    text: String,
+    pub text: String,
     host: String,
 }
 
@@ -51,30 +52,9 @@ impl Signal {
     ///
     /// The error never repeats the token.
     pub fn connect(url: &Url, token: &str, patience: Duration) -> Result<Signal, String> {
-        let addr = url
-            .host
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut found| found.next())
-            .ok_or_else(|| format!("'{}' cannot be resolved", url.host))?;
-        let stream = TcpStream::connect_timeout(&addr, CONNECT_WITHIN)
-            .map_err(|error| format!("no connection to the server: {error}"))?;
-        let waits = |stream: &TcpStream, time| {
-            stream
-                .set_read_timeout(Some(time))
-                .and_then(|()| stream.set_nodelay(true))
-                .map_err(|error| error.to_string())
-        };
-        waits(&stream, CONNECT_WITHIN)?;
         let query = "auto_subscribe=1&sdk=js&version=2.23.0&protocol=15&os=Linux&browser=loadgen";
         let request = format!("{}/rtc?access_token={token}&{query}", url.text);
-        // A buffer is cleared for every read; the usual 128 KiB would cost more than the messages.
-        let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER_BYTES)
-            .write_buffer_size(BUFFER_BYTES);
-        let (socket, _) = tungstenite::client::client_with_config(request, stream, Some(config))
-            .map_err(refused)?;
-        waits(socket.get_ref(), patience)?;
+        let socket = dial(url, request, patience)?;
         Ok(Signal { socket })
     }
 
@@ -97,14 +77,7 @@ impl Signal {
                 Err("the server closed the signalling connection".into())
             }
             Ok(_) => Ok(None),
-            Err(tungstenite::Error::Io(error))
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-                ) =>
-            {
-                Ok(None)
-            }
+            Err(error) if is_silence(&error) => Ok(None),
             Err(_) => Err("the signalling connection broke".into()),
         }
     }
@@ -114,6 +87,43 @@ impl Signal {
         let deadline = Instant::now() + GOODBYE_WITHIN;
         while Instant::now() < deadline && self.read().is_ok() {}
     }
+}
+
+/// A WebSocket to the server that answers `request`. patience: how long one read of it waits.
+pub fn dial(
+    url: &Url,
+    request: impl IntoClientRequest,
+    patience: Duration,
+) -> Result<WebSocket<TcpStream>, String> {
+    let addr = url
+        .host
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut found| found.next())
+        .ok_or_else(|| format!("'{}' cannot be resolved", url.host))?;
+    let stream = TcpStream::connect_timeout(&addr, CONNECT_WITHIN)
+        .map_err(|error| format!("no connection to the server: {error}"))?;
+    let waits = |stream: &TcpStream, time| {
+        stream
+            .set_read_timeout(Some(time))
+            .and_then(|()| stream.set_nodelay(true))
+            .map_err(|error| error.to_string())
+    };
+    waits(&stream, CONNECT_WITHIN)?;
+    // A buffer is cleared for every read; the usual 128 KiB would cost more than the messages.
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES);
+    let (socket, _) =
+        tungstenite::client::client_with_config(request, stream, Some(config)).map_err(refused)?;
+    waits(socket.get_ref(), patience)?;
+    Ok(socket)
+}
+
+/// Whether nothing came in the time that a read waits.
+pub fn is_silence(error: &tungstenite::Error) -> bool {
+    use std::io::ErrorKind::{TimedOut, WouldBlock};
+    matches!(error, tungstenite::Error::Io(error) if matches!(error.kind(), WouldBlock | TimedOut))
 }
 
 fn refused<R: tungstenite::handshake::HandshakeRole>(error: HandshakeError<R>) -> String {

@@ -129,7 +129,8 @@ pub fn socket(server: SocketAddr) -> io::Result<UdpSocket> {
 
 impl Transport {
     pub fn new(setup: Setup<'_>, now: Instant) -> Transport {
-        let tie_breaker = u64::from(setup.ssrc) << 32 | setup.id;
+        // Where both sides would control, the larger number does (RFC 8445 §7.3.1.1).
+        let tie_breaker = u64::MAX - setup.id;
         let fingerprint = setup.remote.fingerprint.clone();
         let opens = setup.side == Side::Publisher;
         Transport {
@@ -227,7 +228,19 @@ impl Transport {
             0..=3 if self.ice.on_answer(world.now, datagram) => {
                 self.with_dtls(world, |dtls, now, heard| dtls.on_timer(now, heard));
             }
+            0..=3 => self.on_question(datagram, world),
             _ => {}
+        }
+    }
+
+    fn on_question(&mut self, datagram: &[u8], world: &mut World) {
+        let mut answer = [0; 256];
+        let Ok(server) = self.link.socket.peer_addr() else {
+            return;
+        };
+        let len = self.ice.reply(datagram, server, &mut answer);
+        if len > 0 {
+            self.link.send_safely(&answer[..len], &mut world.totals);
         }
     }
 
