@@ -48,6 +48,9 @@ pub fn run(
         let mut crowd = Crowd::new(vec![seat], common.clone());
         settle(&mut crowd, stop);
         crowd.leave();
+        if options.json {
+            say(&json!({"type": "connected", "number": number}).to_string());
+        }
         times.merge(&crowd.times);
         failed.append(&mut crowd.failed);
     }

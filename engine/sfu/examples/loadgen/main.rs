@@ -132,10 +132,14 @@ fn traces(options: &Options) -> Result<Vec<Arc<Trace>>, String> {
     };
     let mut traces = Vec::new();
     if options.audio {
-        traces.push(Arc::new(read(&options.audio_trace, AUDIO)?));
+        traces.push(Arc::new(
+            read(&options.audio_trace, AUDIO)?.paced(options.pace),
+        ));
     }
     if options.video {
-        traces.push(Arc::new(read(&options.video_trace, VIDEO)?));
+        traces.push(Arc::new(
+            read(&options.video_trace, VIDEO)?.paced(options.pace),
+        ));
     }
     Ok(traces)
 }

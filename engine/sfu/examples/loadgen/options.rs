@@ -19,7 +19,7 @@ usage: loadgen [options]              rooms of publishers and subscribers, measu
 
 The server
   --url URL                 ws://host:port of its LiveKit signalling [ws://127.0.0.1:7880]
-  --api-key, --api-secret   sign the tokens [devkey, secret]
+  --api-key, --api-secret   sign the tokens [devkey, $LIVEKIT_API_SECRET or secret]
   --janus                   it is Janus with its videoroom: the URL is that of its WebSocket, the room
                             a number; publishers only send
 The rooms
@@ -31,6 +31,7 @@ The rooms
   --media KIND              video, audio, both or none [video]
   --streams N               tracks of each kind per publisher [1]
   --video-trace, --audio-trace FILE   in place of the built-in ones
+  --pace X                  the time between a trace's packets, times X [1]
   --data-bytes N            payload of each data message, 20 at least [0: none]
   --data-rate N             messages a second per publisher [0: none]
   --data-mode MODE          reliable or lossy [reliable]
@@ -82,6 +83,7 @@ pub struct Options {
     pub streams: usize,
     pub video_trace: Option<PathBuf>,
     pub audio_trace: Option<PathBuf>,
+    pub pace: f64,
     pub data_bytes: usize,
     pub data_rate: f64,
     pub data_reliable: bool,
@@ -122,7 +124,8 @@ impl Options {
             mode: Mode::Load,
             url: Url::parse("ws://127.0.0.1:7880")?,
             api_key: "devkey".into(),
-            api_secret: "secret".into(),
+            // Arguments can be read by everybody on the machine.
+            api_secret: std::env::var("LIVEKIT_API_SECRET").unwrap_or_else(|_| "secret".into()),
             is_janus: false,
             room: "load".into(),
             rooms: 1,
@@ -134,6 +137,7 @@ impl Options {
             streams: 1,
             video_trace: None,
             audio_trace: None,
+            pace: 1.0,
             data_bytes: 0,
             data_rate: 0.0,
             data_reliable: true,
@@ -185,6 +189,7 @@ impl Options {
                 Long("streams") => self.streams = parser.value()?.parse()?,
                 Long("video-trace") => self.video_trace = Some(parser.value()?.into()),
                 Long("audio-trace") => self.audio_trace = Some(parser.value()?.into()),
+                Long("pace") => self.pace = number(parser, "--pace")?,
                 Long("data-bytes") => self.data_bytes = parser.value()?.parse()?,
                 Long("data-rate") => self.data_rate = number(parser, "--data-rate")?,
                 Long("data-mode") => {
@@ -219,6 +224,10 @@ impl Options {
             (
                 self.streams == 0,
                 "--streams is at least 1; for none, say --media none",
+            ),
+            (
+                !(0.001..=1000.0).contains(&self.pace),
+                "--pace is 0.001 to 1000",
             ),
             (
                 self.has_data() && self.data_bytes < stamp::LEN,
@@ -319,6 +328,7 @@ mod tests {
             ("--loss-down 100", "loss"),
             ("--warmup -1", "--warmup"),
             ("--speed 3", "speed"),
+            ("--pace 0", "--pace"),
             ("--url http://here", "ws://"),
         ] {
             let error = parse(line).unwrap_err();

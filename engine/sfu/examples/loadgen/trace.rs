@@ -100,6 +100,14 @@ impl Trace {
         reader.trace().ok_or("the trace is cut short, or is none")?
     }
 
+    /// The same with other times between packets: as many as there were, times `pace`.
+    pub fn paced(mut self, pace: f64) -> Trace {
+        for packet in &mut self.packets {
+            packet.after_us = (f64::from(packet.after_us) * pace) as u32;
+        }
+        self
+    }
+
     pub fn write(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         out.push(u8::from(self.kind == Kind::Video));
