@@ -1,4 +1,4 @@
-"""How long an answer takes: `python benchmarks/sdp.py`. Prints CPU milliseconds, least and median, and the machine.
+"""How long an answer takes, in CPU milliseconds.
 
 The offers are Chromium's, captured in tests/vectors/sdp, with their sections repeated to the size wanted. One run reads
 the offer, answers it and writes the answer; "re-offer" is the same offer again on a live connection.
@@ -7,20 +7,15 @@ the offer, answers it and writes the answer; "re-offer" is the same offer again 
 from __future__ import annotations
 
 import gc
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
-
-from parley.engine.specs import Kind  # noqa: E402
-from parley.negotiation import Caps, Direction, MLinePlan, Msid, Negotiator  # noqa: E402
-from tests.negotiation.sessions import VECTORS, load, transport  # noqa: E402
+from benchmarks.figures import Figure, at_most
+from parley.engine.specs import Kind
+from parley.negotiation import Caps, Direction, MLinePlan, Msid, Negotiator
+from tests.negotiation.sessions import VECTORS, load, transport
 
 GOLDEN = VECTORS / "chromium" / "publish.1.offer.sdp"
 
@@ -98,7 +93,19 @@ def subscriber_offer(count: int) -> Callable[[], object]:
     return run
 
 
-def measure(name: str, run: Callable[[], object], target_ms: float | None) -> None:
+def measure() -> list[Figure]:
+    """The median of sixty runs of each."""
+    return [
+        _timed("sdp_answer, 3 sections", first_answer(3), 2),
+        _timed("sdp_answer, 20 sections", first_answer(20), 6),
+        _timed("sdp_answer, 50 sections", first_answer(50), 15),
+        _timed("sdp_answer, 50 sections, one changed", changed_answer(50), 3),
+        _timed("sdp_answer, 512 sections", first_answer(512), None),
+        _timed("sdp_offer, 50 sections, one new", subscriber_offer(50), None),
+    ]
+
+
+def _timed(name: str, run: Callable[[], object], target_ms: float | None) -> Figure:
     run()
     times = []
     for _ in range(60):
@@ -106,15 +113,5 @@ def measure(name: str, run: Callable[[], object], target_ms: float | None) -> No
         began = time.process_time_ns()
         run()
         times.append((time.process_time_ns() - began) / 1e6)
-    target = f"   target < {target_ms:g}" if target_ms else ""
-    print(f"{name:<42} {min(times):7.2f} least {statistics.median(times):7.2f} median, ms{target}")
-
-
-if __name__ == "__main__":
-    measure("sdp_answer, 3 sections", first_answer(3), 2)
-    measure("sdp_answer, 20 sections", first_answer(20), 6)
-    measure("sdp_answer, 50 sections", first_answer(50), 15)
-    measure("sdp_answer, 50 sections, one changed", changed_answer(50), 3)
-    measure("sdp_answer, 512 sections", first_answer(512), None)
-    measure("sdp_offer, 50 sections, one new", subscriber_offer(50), None)
-    print(f"CPython {platform.python_version()}, {platform.machine()}, {platform.system()} {platform.release()}")
+    median, note = statistics.median(times), f"least {min(times):.2f}"
+    return Figure(name, median, "ms", note=note) if target_ms is None else at_most(name, median, "ms", target_ms, note)

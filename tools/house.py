@@ -51,7 +51,9 @@ def main() -> int:
     commands.add_parser("pin", help="write the versions in .venv to tools/pins.txt")
     commands.add_parser("test", help="everything: lint, types, imports, Rust, Python, browsers")
     commands.add_parser("check", help="lint, types and unit tests")
-    commands.add_parser("bench", help="the benchmarks")
+    commands.add_parser("bench", help="the benchmarks, all or those named").add_argument(
+        "arguments", nargs="*", help="names, --quick, --full, --markdown"
+    )
     fuzzing = commands.add_parser("fuzz", help="every fuzz target, each for so long")
     fuzzing.add_argument("--minutes", type=float, default=0.0)
     fuzzing.add_argument("--seconds", type=float, default=0.0)
@@ -116,10 +118,9 @@ def test(asked: argparse.Namespace, rest: list[str]) -> int:
 
 def bench(asked: argparse.Namespace, rest: list[str]) -> int:
     build(asked, rest)
+    load_generator()
     packages("dev", "test")
-    stages = [Stage("cargo bench", ["cargo", "bench", "-p", "parley-sfu", "--features", "bench", *rest])]
-    stages += [Stage(script.stem, [BIN / "python", script]) for script in sorted((ROOT / "benchmarks").glob("*.py"))]
-    return run_all(stages)
+    return run_all([Stage("benchmarks", [BIN / "python", "-m", "benchmarks", *asked.arguments, *rest])])
 
 
 def fuzz(asked: argparse.Namespace, rest: list[str]) -> int:
@@ -169,12 +170,10 @@ def _lint() -> list["Stage"]:
 
 
 def _rust_lint() -> list["Stage"]:
+    clippy = ["cargo", "clippy", "--workspace", *_DOORS, "--all-targets", "--locked", "--quiet"]
     return [
         Stage("cargo fmt", ["cargo", "fmt", "--all", "--check"]),
-        Stage(
-            "cargo clippy",
-            ["cargo", "clippy", "--workspace", *_DOORS, "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"],
-        ),
+        Stage("cargo clippy", [*clippy, "--", "-D", "warnings"]),
     ]
 
 

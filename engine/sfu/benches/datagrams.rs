@@ -5,6 +5,7 @@
 //! behind a device that drops what it is to transmit, adds the same without: what a network card
 //! would leave to pay.
 
+use std::iter;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,7 @@ fn recv_batch(c: &mut Criterion) {
                 let mut spent = Duration::ZERO;
                 for _ in 0..rounds {
                     for reader in &readers {
-                        source.send(reader.local(), LEN, per_call);
+                        source.send(iter::repeat_n(reader.local(), per_call), LEN);
                     }
                     let start = Instant::now();
                     for reader in &mut readers {
@@ -56,33 +57,41 @@ fn recv_batch(c: &mut Criterion) {
 
 fn send_batch(c: &mut Criterion) {
     let mut group = c.benchmark_group("send_batch");
-    for per_call in CALLS {
-        group.bench_function(BenchmarkId::new("loopback", per_call), |b| {
-            let mut reader = receiver();
-            let mut source = sender(loopback());
-            let to = reader.local();
-            b.iter_custom(|datagrams| {
-                time_sends(&mut source, to, per_call, datagrams, || {
-                    while reader.receive().expect("a socket that can be read") == MOST {}
-                })
+    for (name, readers) in [("loopback", 1), ("loopback, a socket each", MOST)] {
+        let calls = if readers == 1 { &CALLS[..] } else { &[MOST] };
+        for &per_call in calls {
+            group.bench_function(BenchmarkId::new(name, per_call), |b| {
+                let mut readers: Vec<Receiver> = (0..readers).map(|_| receiver()).collect();
+                let to: Vec<SocketAddr> = readers.iter().map(Receiver::local).collect();
+                let mut source = sender(loopback());
+                b.iter_custom(|datagrams| {
+                    time_sends(&mut source, &to, per_call, datagrams, || {
+                        for reader in &mut readers {
+                            while reader.receive().expect("a socket that can be read") == MOST {}
+                        }
+                    })
+                });
             });
-        });
+        }
     }
     if let Some(to) = dropping() {
         for per_call in CALLS {
             group.bench_function(BenchmarkId::new("dropping device", per_call), |b| {
                 let mut source = sender(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-                b.iter_custom(|datagrams| time_sends(&mut source, to, per_call, datagrams, || {}));
+                b.iter_custom(|datagrams| {
+                    time_sends(&mut source, &[to], per_call, datagrams, || {})
+                });
             });
         }
     }
     group.finish();
 }
 
-/// Sends sixty-four at a time, `per_call` with each call, and says how long `datagrams` take. `between` is not timed.
+/// Sends sixty-four at a time, to each in turn and `per_call` with each call, and says how long
+/// `datagrams` take. `between` is not timed.
 fn time_sends(
     source: &mut Sender,
-    to: SocketAddr,
+    to: &[SocketAddr],
     per_call: usize,
     datagrams: u64,
     mut between: impl FnMut(),
@@ -92,7 +101,7 @@ fn time_sends(
     for _ in 0..rounds {
         let start = Instant::now();
         for _ in 0..MOST / per_call {
-            source.send(to, LEN, per_call);
+            source.send(to.iter().copied().cycle().take(per_call), LEN);
         }
         spent += start.elapsed();
         between();

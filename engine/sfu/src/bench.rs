@@ -49,10 +49,10 @@ impl Sender {
         })
     }
 
-    /// Sends `count` datagrams of `len` bytes, whatever they hold, with one system call for every
+    /// Sends a datagram of `len` bytes, whatever they hold, to each, with one system call for every
     /// [`MOST`] of them.
-    pub fn send(&mut self, to: SocketAddr, len: usize, count: usize) {
-        for _ in 0..count {
+    pub fn send(&mut self, to: impl Iterator<Item = SocketAddr>, len: usize) {
+        for to in to {
             self.arena.push(to, |_| len);
         }
         self.arena.flush();
