@@ -127,7 +127,9 @@ def test_ctrl_c_ends_it_and_the_generator(stand_in):
 
 
 _AS_A_PROGRAM = """
-import pathlib, sys
+import pathlib, signal, sys
+# Whoever runs the tests in the background of a shell has Ctrl-C ignored, and so would this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from parley.load import generator, reach
 program = pathlib.Path(sys.argv.pop())
 generator.find = lambda: program
