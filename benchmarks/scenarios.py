@@ -38,7 +38,7 @@ def efficiency(settings: Settings) -> list[Figure]:
         Figure("T_k, sendmmsg of 64 over loopback", limit.send, "µs"),
         Figure("the same to 64 sockets, cold as subscribers' are", limit.send_apart, "µs"),
         Figure("T_rx, recvmmsg of 64", limit.receive, "µs"),
-        Figure("T_gcm, 1200 B", limit.seal(1200), "µs"),
+        Figure("T_gcm, AES-256-GCM of 1200 B", limit.seal(1200), "µs"),
     ]
     for listeners, least in ((50, 0.70), (200, 0.80)):
         runs = _runs(settings, "--publishers", "1", "--subscribers", str(listeners), "--media", "video")
