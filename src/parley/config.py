@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from parley.errors import ParleyError, Reason
 
@@ -30,10 +30,31 @@ class ConfigError(ParleyError):
     reason = Reason.CONFIG_INVALID
 
 
+STRONG_SECRET_BYTES = 32
+"""RFC 7518 §3.2: an HS256 key is at least as long as the hash it feeds. A secret sent as it is need not be longer."""
+
+
 class Section(BaseModel):
     """A part of the configuration: read once, never changed, unknown keys refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Credential(Section):
+    """A secret that callers prove to hold, and the tenant whose rooms it opens. `name = "secret"` stands for it too."""
+
+    secret: SecretStr = Field(min_length=1)
+    tenant: str = "default"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secret_alone(cls, value: object) -> object:
+        return {"secret": value} if isinstance(value, str) else value
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether the secret is so short that it could be guessed."""
+        return len(self.secret.get_secret_value().encode()) < STRONG_SECRET_BYTES
 
 
 def split_address(text: str) -> tuple[str, int]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from parley.config import Credential
 from parley.core.grants import Grant
 from parley.dialects.cloudflare.errors import Code, Problem
-from parley.dialects.cloudflare.settings import App
 from parley.ids import TenantId
 
 ROOM_PREFIX = "room:"
@@ -28,7 +28,7 @@ class Caller:
         return Grant(tenant=self.tenant, identity=identity, room=room, lobby=self.app, can_join=True)
 
 
-def authenticate(app: str, authorization: str | None, apps: Mapping[str, App]) -> Caller:
+def authenticate(app: str, authorization: str | None, apps: Mapping[str, Credential]) -> Caller:
     """Raises Problem: 401 without a bearer token, 404 for an unknown app, 401 for another secret, in this order."""
     scheme, _, token = (authorization or "").strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():

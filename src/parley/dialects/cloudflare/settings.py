@@ -1,32 +1,13 @@
 """What an operator may say about the Cloudflare Realtime dialect: the `[cloudflare]` section of the configuration."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import Field
 
-STRONG_SECRET_BYTES = 32
-"""Cloudflare's own secrets are 64 hexadecimal digits; half of that is past guessing."""
-
-
-class _Section(BaseModel):
-    """A part of the configuration: read once, never changed, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from parley.config import Credential, Section
 
 
-class App(_Section):
-    """One app: the secret its back end calls with, and the tenant whose rooms its sessions may reach."""
-
-    secret: SecretStr = Field(min_length=1)
-    tenant: str = "default"
-
-
-def _secret_alone(value: object) -> object:
-    """Let `appid = "secret"` stand for the long form."""
-    return {"secret": value} if isinstance(value, str) else value
-
-
-class Limits(_Section):
+class Limits(Section):
     """Bounds of one call or one session."""
 
     tracks_per_call: int = Field(default=64, ge=1)
@@ -43,7 +24,7 @@ class Limits(_Section):
     """Calls on one session that may come at once."""
 
 
-class Timeouts(_Section):
+class Timeouts(Section):
     """Deadlines, in seconds. Clients give up on a call after ten, so the first three stay below that together."""
 
     connect_gate_s: float = Field(default=5.0, gt=0)
@@ -62,7 +43,7 @@ class Timeouts(_Section):
     """How long a local track may be without packets before it is collected."""
 
 
-class Compat(_Section):
+class Compat(Section):
     """Where the live service and its schema differ."""
 
     empty_mid_on_error: bool = False
@@ -72,11 +53,11 @@ class Compat(_Section):
 CodecName = Literal["opus", "VP8", "H264", "VP9", "AV1"]
 
 
-class CloudflareSettings(_Section):
+class CloudflareSettings(Section):
     """The `[cloudflare]` section."""
 
     enabled: bool = True
-    apps: dict[str, Annotated[App, BeforeValidator(_secret_alone)]] = Field(default_factory=dict)
+    apps: dict[str, Credential] = Field(default_factory=dict)
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     compat: Compat = Compat()
@@ -90,9 +71,7 @@ class CloudflareSettings(_Section):
 
     def weak_keys(self) -> tuple[str, ...]:
         """The apps whose secret is too short to be safe, in the order they were written."""
-        return tuple(
-            name for name, app in self.apps.items() if len(app.secret.get_secret_value().encode()) < STRONG_SECRET_BYTES
-        )
+        return tuple(name for name, app in self.apps.items() if app.is_weak)
 
 
 Settings = CloudflareSettings

@@ -12,9 +12,9 @@ import jwt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from parley.config import Credential
 from parley.core.grants import Grant, Source
 from parley.dialects.livekit.errors import NotAuthenticated
-from parley.dialects.livekit.settings import ApiKey
 from parley.ids import TenantId
 
 LEEWAY_S = 60.0
@@ -111,7 +111,7 @@ def find_token(headers: _Headers, query: _Headers) -> str | None:
     return query.get("access_token") or None
 
 
-def read_token(token: str, keys: Mapping[str, ApiKey], now: float) -> Claims:
+def read_token(token: str, keys: Mapping[str, Credential], now: float) -> Claims:
     """Check a token and return what it says.
 
     now: seconds since the epoch. Raises NotAuthenticated, whose text says what is wrong and never

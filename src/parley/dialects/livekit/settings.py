@@ -1,32 +1,13 @@
 """What an operator may say about the LiveKit dialect: the `[livekit]` section of the configuration."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
 
-STRONG_SECRET_BYTES = 32
-"""RFC 7518 §3.2: an HS256 key is at least as long as the hash it feeds."""
-
-
-class _Section(BaseModel):
-    """A part of the configuration: read once, never changed, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from parley.config import Credential, Section
 
 
-class ApiKey(_Section):
-    """One API key: the secret that signs its tokens, and the tenant whose rooms they open."""
-
-    secret: SecretStr = Field(min_length=1)
-    tenant: str = "default"
-
-
-def _secret_alone(value: object) -> object:
-    """Let `APIkey = "secret"` stand for the long form, as LiveKit's own configuration has it."""
-    return {"secret": value} if isinstance(value, str) else value
-
-
-class IceServer(_Section):
+class IceServer(Section):
     """A STUN or TURN server that clients are told of, with static credentials."""
 
     urls: tuple[str, ...] = Field(min_length=1)
@@ -34,7 +15,7 @@ class IceServer(_Section):
     credential: SecretStr = SecretStr("")
 
 
-class Rooms(_Section):
+class Rooms(Section):
     """How rooms that a join creates behave, unless the token's `roomConfig` says otherwise."""
 
     auto_create: bool = True
@@ -46,7 +27,7 @@ class Rooms(_Section):
     """Seats in a room; 0: no limit."""
 
 
-class Limits(_Section):
+class Limits(Section):
     """Bounds of the signalling itself; names and metadata are bounded for all dialects alike."""
 
     signal_message_bytes: int = Field(default=2 * 1024 * 1024, ge=0)
@@ -57,7 +38,7 @@ class Limits(_Section):
     """The same in bytes, over all of them; a single message may be larger."""
 
 
-class Timeouts(_Section):
+class Timeouts(Section):
     """Deadlines, in seconds."""
 
     ping_interval_s: int = Field(default=5, ge=1)
@@ -73,11 +54,11 @@ class Timeouts(_Section):
 CodecName = Literal["opus", "VP8", "H264", "VP9", "AV1"]
 
 
-class LiveKitSettings(_Section):
+class LiveKitSettings(Section):
     """The `[livekit]` section."""
 
     enabled: bool = True
-    keys: dict[str, Annotated[ApiKey, BeforeValidator(_secret_alone)]] = Field(default_factory=dict)
+    keys: dict[str, Credential] = Field(default_factory=dict)
     rooms: Rooms = Rooms()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
@@ -95,9 +76,7 @@ class LiveKitSettings(_Section):
 
     def weak_keys(self) -> tuple[str, ...]:
         """The API keys whose secret is too short to be safe, in the order they were written."""
-        return tuple(
-            name for name, key in self.keys.items() if len(key.secret.get_secret_value().encode()) < STRONG_SECRET_BYTES
-        )
+        return tuple(name for name, key in self.keys.items() if key.is_weak)
 
 
 Settings = LiveKitSettings
