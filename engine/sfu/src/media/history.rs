@@ -22,6 +22,16 @@ const NOTHING: Sent = Sent {
     repeated_ms: 0,
 };
 
+/// Whether a place that holds `held` is taken by a later packet than `out`, which is late then.
+fn is_newer(held: u64, out: u64) -> bool {
+    held != NOTHING.out && held > out
+}
+
+/// What a packet recorded now counts as: one below `top` is late, and that is as good as a repetition.
+fn repeated_ms(top: u64, out: u64, now_ms: u32) -> u32 {
+    if top > out { now_ms.max(1) } else { 0 }
+}
+
 /// Maps numbers sent to numbers received: 24 bytes a packet, since payloads stay in the layer's one
 /// cache and a retransmission is rebuilt.
 pub(super) struct History {
@@ -45,18 +55,16 @@ impl History {
     /// its way asks for.
     pub fn record(&mut self, out: u64, input: u64, start: u32, now_ms: u32) {
         let place = self.place(out);
-        let is_late = self.top > out;
-        let newer = self.ring[place].out;
-        if is_late && newer != u64::MAX && newer > out {
+        if is_newer(self.ring[place].out, out) {
             return;
         }
-        self.top = self.top.max(out);
         self.ring[place] = Sent {
             out,
             input,
             start,
-            repeated_ms: if is_late { now_ms.max(1) } else { 0 },
+            repeated_ms: repeated_ms(self.top, out, now_ms),
         };
+        self.top = self.top.max(out);
     }
 
     /// What was sent as `seq`, if it is remembered.
@@ -113,9 +121,7 @@ impl Repeats {
     /// now_ms: as for [`History::record`].
     pub fn record(&mut self, out: u64, datagram: &[u8], now_ms: u32) {
         let place = self.place(out);
-        let is_late = self.top > out;
-        let newer = self.ring[place].out;
-        if is_late && newer != u64::MAX && newer > out {
+        if is_newer(self.ring[place].out, out) {
             return;
         }
         let capacity = self.bytes.len();
@@ -132,7 +138,7 @@ impl Repeats {
             out,
             position: self.written,
             len: datagram.len() as u16,
-            repeated_ms: if is_late { now_ms.max(1) } else { 0 },
+            repeated_ms: repeated_ms(self.top, out, now_ms),
         };
         self.written += datagram.len() as u64;
         self.top = self.top.max(out);
