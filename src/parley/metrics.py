@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-LAG_PERIOD_S = 0.025
+LAG_PERIOD_S = 0.05
 """How often the loop is looked at; a stall is measured too short by at most this."""
 LAG_WINDOW_S = 60.0
 """What the worst lag is the worst of: longer than the usual time between two scrapes."""

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import lru_cache
 from typing import Protocol
 
 from parley.core.model import Subscription, Track
@@ -352,9 +353,14 @@ class Peer:
 
 def codecs_of(spec: RecvSpec) -> tuple[CodecPref, ...]:
     """The codecs a publisher may send, as a subscriber's section has to name them."""
+    return _named(spec.codecs)
+
+
+@lru_cache(maxsize=64)  # every subscriber of a track asks, and most tracks are alike
+def _named(codecs: tuple[CodecSpec, ...]) -> tuple[CodecPref, ...]:
     return tuple(
         CodecPref(codec.name, codec.fmtp, codec.channels)
-        for codec in spec.codecs
+        for codec in codecs
         if codec.name.lower() not in NO_MEDIA_CODECS
     )
 

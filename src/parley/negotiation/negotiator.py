@@ -241,15 +241,18 @@ class Negotiator:
         dress = self._dress(self._transport, Setup.ACTPASS)
         numbers, ids = dict(agreed.numbers), dict(agreed.ids)
         slots: list[_Slot] = []
+        memo = rules.Memo()
         has_candidates = False
         for index in range(max(len(agreed.slots), max(assigned, default=-1) + 1)):
             before = agreed.slots[index] if index < len(agreed.slots) else None
-            slot = self._offered_slot(index, assigned.get(index), before, dress, not has_candidates, numbers, ids)
+            slot = self._offered_slot(index, assigned.get(index), before, dress, not has_candidates, numbers, ids, memo)
             has_candidates = has_candidates or slot.local.port != 0
             slots.append(slot)
         live = [mid for slot in slots if slot.local.port != 0 and (mid := slot.plan.mid) is not None]
         sdp = self._write(slots, self._transport, live, True)
-        recv = {slot.plan.mid: spec for slot in slots if slot.plan.mid and (spec := _early_recv(slot)) is not None}
+        recv = {
+            slot.plan.mid: spec for slot in slots if slot.plan.mid and (spec := _early_recv(slot, memo)) is not None
+        }
         delta = Delta(sdp=sdp, mids=mids, recv=tuple(recv.values()))
         self._pending = _LocalOffer(tuple(slots), self._transport, numbers, ids, recv)
         self._version += 1
@@ -277,8 +280,9 @@ class Negotiator:
         remote = _remote_transport(session, sections, _tagged_first(session, mids, live), agreed.remote)
         _check_same_connection(session, remote, agreed)
 
+        memo = rules.Memo()
         slots = tuple(
-            self._answered_slot(index, slot, sections[index], texts[index], index in live)
+            self._answered_slot(index, slot, sections[index], texts[index], index in live, memo)
             for index, slot in enumerate(offer.slots)
         )
         data = next((slot.remote for slot in slots if slot.line.kind is Kind.DATA and not slot.line.stopped), None)
@@ -528,6 +532,7 @@ class Negotiator:
         is_first: bool,
         numbers: dict[int, Identity],
         ids: dict[str, int],
+        memo: rules.Memo,
     ) -> _Slot:
         """A section of our offer; its line is still what was agreed before."""
         if item is None:
@@ -570,6 +575,7 @@ class Negotiator:
                 numbers,
                 ids,
                 keep_codecs=before is not None and before.plan.codecs == item.codecs and before.plan.fmtp == item.fmtp,
+                memo=memo,
             )
         return _Slot(
             line=before.line if before is not None else MLine(index, mid, item.kind, Direction.INACTIVE),
@@ -584,7 +590,9 @@ class Negotiator:
             sources=sources,
         )
 
-    def _answered_slot(self, index: int, slot: _Slot, section: Section, part: str, live: bool) -> _Slot:
+    def _answered_slot(
+        self, index: int, slot: _Slot, section: Section, part: str, live: bool, memo: rules.Memo
+    ) -> _Slot:
         """An offered section of ours with its answer."""
         line = slot.line
         in_same_words = index < len(self._agreed.slots) and slot is self._agreed.slots[index]
@@ -595,15 +603,15 @@ class Negotiator:
         if live and kind is Kind.DATA:
             direction = Direction.SENDRECV
         elif live:
-            narrowed = rules.agreement(slot.local, section)
+            narrowed = rules.agreement(slot.local, section, memo)
             if narrowed is None:
                 raise SectionMismatch(f"section {line.index} accepts none of the codecs that were offered")
             received, sent = narrowed
             direction = slot.local.direction & section.direction.reverse
             if direction.receives:
-                recv = rules.recv_spec(mid, received, section)
+                recv = rules.recv_spec(mid, received, section, memo)
             if direction.sends and slot.sources is not None:
-                send = rules.send_spec(mid, sent, slot.plan, slot.sources, self._cname)
+                send = rules.send_spec(mid, sent, slot.plan, slot.sources, self._cname, memo)
         # What is stopped stays in later offers, as the refused section it has become.
         local = slot.local if live else rules.refusal(slot.local)
         return replace(
@@ -629,7 +637,7 @@ class _AnswerWriter:
         self._numbers: dict[int, Identity] = {}
         self._ids: dict[int, str] = {}
         self._tables: set[int] = set()
-        self._memo: rules.CodecMemo = {}
+        self._memo = rules.Memo()
         self._is_first = True
         # What goes on as it was keeps its numbers, even if a section above it is new.
         for slot, section in zip(before, offer.sections, strict=False):
@@ -702,9 +710,9 @@ class _AnswerWriter:
                 section, plan, direction, self._caps, sources, self._dress, self._numbers, self._ids, self._memo
             )
             if local is not None and direction.receives:
-                recv = rules.recv_spec(mid, local, section)
+                recv = rules.recv_spec(mid, local, section, self._memo)
             if local is not None and direction.sends and sources is not None:
-                send = rules.send_spec(mid, local, plan, sources, self._dress.cname)
+                send = rules.send_spec(mid, local, plan, sources, self._dress.cname, self._memo)
         stopped = local is None
         if local is None:
             local, direction, sources = rules.refusal(section), Direction.INACTIVE, None
@@ -908,13 +916,13 @@ def _check_answers(sections: Sequence[Section], slots: Sequence[_Slot]) -> None:
 # What has changed.
 
 
-def _early_recv(slot: _Slot) -> RecvSpec | None:
+def _early_recv(slot: _Slot, memo: rules.Memo) -> RecvSpec | None:
     """What the server receives on an offered section, where that differs from what is agreed; None: no news."""
     mid = slot.plan.mid
     if mid is None or slot.plan.kind is Kind.DATA or slot.local.port == 0 or not slot.local.direction.receives:
         return None
     agreed = slot.line.recv
-    spec = rules.recv_spec(mid, slot.local, slot.remote)
+    spec = rules.recv_spec(mid, slot.local, slot.remote, memo)
     if agreed is not None:
         # Until the answer narrows it anew, what the answer before last had narrowed is no news.
         offered = {codec.pt for codec in agreed.codecs}

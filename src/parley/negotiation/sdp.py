@@ -7,6 +7,7 @@ and otherwise ignored. Writing uses CRLF and one fixed order, so that equal valu
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -514,12 +515,10 @@ class _Draft:
         return True
 
     def on_extmap(self, value: str) -> bool:
-        words = value.split(None, 2)
-        match = _EXTMAP_ID.fullmatch(words[0]) if len(words) > 1 else None
-        if match is None or not _is_plain(value := value.strip()):
+        extension = _read_extension(value)
+        if extension is None:
             return False
-        attributes = words[2].strip() if len(words) > 2 else ""
-        self.extensions.append(Extension(int(match[1]), words[1], match[2] or "", attributes))
+        self.extensions.append(extension)
         return True
 
     def on_extmap_allow_mixed(self, value: str) -> bool:
@@ -702,6 +701,17 @@ _ATTRIBUTES: Final[dict[str, Callable[[_Draft, str], bool]]] = {
     **{direction.value: _directed(direction) for direction in Direction},
 }
 _SETUPS: Final = {setup.value: setup for setup in Setup}
+
+
+@functools.lru_cache(maxsize=512)
+def _read_extension(value: str) -> Extension | None:
+    """The value of `a=extmap`; all peers state the same few. None: unreadable."""
+    words = value.split(None, 2)
+    match = _EXTMAP_ID.fullmatch(words[0]) if len(words) > 1 else None
+    if match is None or not _is_plain(value.strip()):
+        return None
+    attributes = words[2].strip() if len(words) > 2 else ""
+    return Extension(int(match[1]), words[1], match[2] or "", attributes)
 
 
 def read_msid(value: str) -> Msid | None:

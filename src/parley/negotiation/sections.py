@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar, cast
 
 from parley.engine.specs import (
     CodecSpec,
@@ -26,6 +26,8 @@ from parley.negotiation.codecs import CodecPref, Identity
 from parley.negotiation.errors import SectionRefused
 from parley.negotiation.sdp import Codec, Direction, Extension, Msid, Rid, Section, Simulcast, Ssrc, read_msid
 from parley.negotiation.values import Caps, MLinePlan, RemoteSection
+
+T = TypeVar("T")
 
 RTP_PROTOS: Final = frozenset(("UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF"))
 SCTP_PROTOS: Final = frozenset(("UDP/DTLS/SCTP", "TCP/DTLS/SCTP", "DTLS/SCTP"))
@@ -64,6 +66,24 @@ def flows_of(direction: Direction) -> tuple[Flow, ...]:
     """The server's flows, direction being as it sees it."""
     flows = ((Flow.RECV, direction.receives), (Flow.SEND, direction.sends))
     return tuple(flow for flow, has in flows if has)
+
+
+class Memo:
+    """What the sections of one description have in common, worked out once and held once: most are alike.
+
+    It lives no longer than the description is read or written, so that a key may hold what an object is, not only what
+    it says, and a result may rest on numbers that were given out on the way.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], object] = {}
+
+    def once(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
+        """What `make` gives, or gave for an equal key. The key's first part says what it is a key of."""
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = make()
+        return cast(T, known)
 
 
 # What the peer wrote.
@@ -195,9 +215,6 @@ def _extension_specs(extensions: Sequence[Extension]) -> tuple[ExtensionSpec, ..
 
 # What we write.
 
-CodecMemo = dict[tuple[object, ...], tuple[Codec, ...]]
-"""Codecs that an answer has accepted, by what led to them; lives as long as one answer is written."""
-
 
 def refusal(section: Section) -> Section:
     """The answer to a section that is refused or stopped (RFC 3264 §6)."""
@@ -213,33 +230,27 @@ def answer_rtp(
     dress: Dress,
     numbers: Mapping[int, Identity],
     ids: Mapping[int, str],
-    memo: CodecMemo,
+    memo: Memo,
 ) -> Section | None:
     """Our side of an offered audio or video section; None: no codec that was planned is among those offered.
 
     direction: as the server sees it, already within what was offered. numbers, ids: what payload types and extension
-    ids mean in the sections before it. memo: what equal codecs and plans have come to in those sections; `numbers`
-    never takes a meaning back, so they come to the same again.
+    ids mean in the sections before it; neither takes a meaning back, so what is in the memo of those stays right.
     """
     kind = plan.kind
-    same_codecs = (id(offered.codecs), kind, plan.codecs, plan.fmtp)
-    accepted = memo.get(same_codecs)
-    if accepted is None:
-        allowed = _of_kind(caps.codecs, kind)
-        accepted = codec_rules.common(offered.codecs, allowed, plan.codecs, _additions(plan), numbers)
-        memo[same_codecs] = accepted
+    accepted = memo.once(
+        ("accepted", same_codecs := (id(offered.codecs), kind, plan.codecs, plan.fmtp)),
+        lambda: codec_rules.common(offered.codecs, _of_kind(caps.codecs, kind), plan.codecs, _additions(plan), numbers),
+    )
     if not accepted:
         return None
     flows = flows_of(direction) or ((Flow.SEND,) if sources is not None else (Flow.RECV,))
     wanted = extension_rules.asked_for(caps.extensions, kind, flows, accepted)
     extensions = extension_rules.agreed(offered.extensions, wanted, flows, ids)
-    same_lines = (*same_codecs, flows, extensions)
-    with_feedback = memo.get(same_lines)
-    if with_feedback is None:
-        with_feedback = extension_rules.with_feedback(
-            accepted, kind, flows, extensions, caps.extensions, offered.codecs
-        )
-        memo[same_lines] = with_feedback
+    with_feedback = memo.once(
+        ("with feedback", same_codecs, flows, extensions),
+        lambda: extension_rules.with_feedback(accepted, kind, flows, extensions, caps.extensions, offered.codecs),
+    )
     rids = tuple(rid.removeprefix("~") for rid in sent_rids(offered)) if direction.receives else ()
     return _rtp_section(
         offered.media,
@@ -268,6 +279,7 @@ def offer_rtp(
     numbers: dict[int, Identity],
     ids: dict[str, int],
     keep_codecs: bool,
+    memo: Memo,
 ) -> Section:
     """An audio or video section of an offer. Raises SectionRefused.
 
@@ -277,14 +289,17 @@ def offer_rtp(
     """
     kind = plan.kind
     direction = plan.direction
-    if keep_codecs and before is not None:
-        offered = before.codecs
-    else:
-        offered = _offered_codecs(plan, mid, caps, numbers)
     flows = flows_of(direction) or ((Flow.SEND,) if sources is not None else (Flow.RECV,))
-    wanted = extension_rules.asked_for(caps.extensions, kind, flows, offered)
-    extensions = extension_rules.numbered(wanted, ids, caps.extmap_allow_mixed)
-    offered = extension_rules.with_feedback(offered, kind, flows, extensions, caps.extensions, None)
+    kept = before.codecs if keep_codecs and before is not None else None
+
+    def write() -> tuple[tuple[Codec, ...], tuple[Extension, ...]]:
+        codecs = _offered_codecs(plan, mid, caps, numbers) if kept is None else kept
+        wanted = extension_rules.asked_for(caps.extensions, kind, flows, codecs)
+        extensions = extension_rules.numbered(wanted, ids, caps.extmap_allow_mixed)
+        return extension_rules.with_feedback(codecs, kind, flows, extensions, caps.extensions, None), extensions
+
+    # Numbers that were given out stay given out, so equal sections get equal ones.
+    offered, extensions = memo.once(("offered", kind, plan.codecs, plan.fmtp, flows, kept), write)
     rids = tuple(rid.id for rid in before.rids) if before is not None and direction.receives else ()
     return _rtp_section(
         kind.value,
@@ -413,15 +428,15 @@ def _additions(plan: MLinePlan) -> dict[str, str]:
 # What it means to the engine.
 
 
-def recv_spec(mid: Mid, local: Section, remote: Section | None) -> RecvSpec:
+def recv_spec(mid: Mid, local: Section, remote: Section | None, memo: Memo) -> RecvSpec:
     """What the server receives on an agreed section, or on one it has offered (`remote` is then what was before)."""
-    main = codec_rules.specs(local.codecs)
+    main = memo.once(("codecs", local.codecs), lambda: codec_rules.specs(local.codecs))
     lines = {line for codec in local.codecs for line in codec.feedback}
     return RecvSpec(
         mid=mid,
         kind=kind_of(local),
         codecs=main,
-        extensions=_extension_specs(local.extensions),
+        extensions=memo.once(("extensions", local.extensions), lambda: _extension_specs(local.extensions)),
         ssrcs=_ssrcs(remote) if remote is not None else (),
         ssrc_groups=_ssrc_groups(remote) if remote is not None else (),
         rids=tuple(rid.id for rid in local.rids),
@@ -431,9 +446,9 @@ def recv_spec(mid: Mid, local: Section, remote: Section | None) -> RecvSpec:
     )
 
 
-def send_spec(mid: Mid, agreed: Section, plan: MLinePlan, sources: Sources, cname: str) -> SendSpec:
+def send_spec(mid: Mid, agreed: Section, plan: MLinePlan, sources: Sources, cname: str, memo: Memo) -> SendSpec:
     """What the server sends on an agreed section."""
-    main = codec_rules.specs(agreed.codecs)
+    main = memo.once(("codecs", agreed.codecs), lambda: codec_rules.specs(agreed.codecs))
     lines = {line for codec in agreed.codecs for line in codec.feedback}
     estimator = Estimator.NONE
     if extension_rules.REMB in lines:
@@ -446,7 +461,7 @@ def send_spec(mid: Mid, agreed: Section, plan: MLinePlan, sources: Sources, cnam
         ssrc=sources.ssrc,
         codecs=main,
         rtx_ssrc=sources.rtx_ssrc if any(codec.rtx_pt is not None for codec in main) else None,
-        extensions=_extension_specs(agreed.extensions),
+        extensions=memo.once(("extensions", agreed.extensions), lambda: _extension_specs(agreed.extensions)),
         cname=plan.cname or cname,
         nack=extension_rules.NACK in lines,
         estimator=estimator,
@@ -459,38 +474,47 @@ def data_spec(remote: Section) -> DataSpec:
     return DataSpec(port=remote.sctp_port or 5000, max_message_size=size, streams=remote.sctp_streams or 1024)
 
 
-def agreement(local: Section, remote: Section) -> tuple[Section, Section] | None:
+def agreement(local: Section, remote: Section, memo: Memo) -> tuple[Section, Section] | None:
     """Our offered section narrowed to what its answer accepted: as the peer sends, and as it wants to be sent to.
 
     The first has our payload types and the second the answer's, which RFC 3264 §6.1 lets differ. None: the answer
     accepts no codec.
     """
-    with_ours, with_theirs = _accepted(local, remote)
-    if not codec_rules.specs(with_ours):
+    with_ours, with_theirs = memo.once(
+        ("accepted", local.codecs, remote.codecs), lambda: _accepted(local.codecs, remote.codecs)
+    )
+    if not memo.once(("codecs", with_ours), lambda: codec_rules.specs(with_ours)):
         return None
-    theirs = {(extension.uri, extension.id) for extension in remote.extensions}
-    extensions = tuple(e for e in local.extensions if (e.uri, e.id) in theirs)
+    extensions = memo.once(
+        ("accepted extensions", local.extensions, remote.extensions),
+        lambda: _accepted_extensions(local.extensions, remote.extensions),
+    )
     sent = {rid.removeprefix("~") for rid in sent_rids(remote)}
     rids = tuple(rid for rid in local.rids if rid.id in sent)
     received = replace(local, codecs=with_ours, extensions=extensions, rids=rids)
     return received, replace(local, codecs=with_theirs, extensions=extensions)
 
 
-def _accepted(local: Section, remote: Section) -> tuple[tuple[Codec, ...], tuple[Codec, ...]]:
+def _accepted(offered: Sequence[Codec], answered: Sequence[Codec]) -> tuple[tuple[Codec, ...], tuple[Codec, ...]]:
     """The codecs of our offer that an answer accepts, in the answer's order: with our numbers, and with the answer's.
 
     Feedback is what both state, but for the `nack` of Opus, which counts as accepted when offered.
     """
-    ours = {_agreed_identity(codec): codec for codec in reversed(local.codecs)}
+    ours = {_agreed_identity(codec): codec for codec in reversed(offered)}
     with_ours, with_theirs = [], []
-    for codec in remote.codecs:
-        offered = _find(ours, codec, local.codecs)
-        if offered is None:
+    for codec in answered:
+        meant = _find(ours, codec, offered)
+        if meant is None:
             continue
-        feedback = tuple(line for line in offered.feedback if line in codec.feedback or offered.name == "opus")
-        with_ours.append(offered._replace(feedback=feedback))
-        with_theirs.append(codec._replace(name=offered.name, feedback=feedback))
+        feedback = tuple(line for line in meant.feedback if line in codec.feedback or meant.name == "opus")
+        with_ours.append(meant._replace(feedback=feedback))
+        with_theirs.append(codec._replace(name=meant.name, feedback=feedback))
     return tuple(with_ours), tuple(with_theirs)
+
+
+def _accepted_extensions(offered: Sequence[Extension], answered: Sequence[Extension]) -> tuple[Extension, ...]:
+    theirs = {(extension.uri, extension.id) for extension in answered}
+    return tuple(e for e in offered if (e.uri, e.id) in theirs)
 
 
 def _agreed_identity(codec: Codec) -> Identity:
