@@ -6,6 +6,9 @@ GATHER_S = 0.010
 """How long a change waits for others when the connection has been quiet."""
 BUSY_GATHER_S = 0.150
 """The same, when the last exchange began less than this long ago."""
+SECTION_GATHER_S = 0.010
+"""The same for each section that the last offer had: so what an offer costs in a crowd is spread over as much time."""
+MOST_GATHER_S = 2.0
 
 
 class OfferClock:
@@ -14,6 +17,7 @@ class OfferClock:
     def __init__(self) -> None:
         self._due: float | None = None
         self._last = float("-inf")
+        self._gather_s = BUSY_GATHER_S
         self._outstanding = False
 
     @property
@@ -23,11 +27,12 @@ class OfferClock:
 
     def want(self, now: float, *, at_once: bool = False) -> None:
         """Something has changed that needs an offer."""
-        wait = 0.0 if at_once else BUSY_GATHER_S if now - self._last < BUSY_GATHER_S else GATHER_S
+        wait = 0.0 if at_once else self._gather_s if now - self._last < self._gather_s else GATHER_S
         self._due = now + wait if self._due is None else min(self._due, now + wait)
 
-    def offered(self, now: float) -> None:
-        """An offer went out; changes from here on wait for its answer."""
+    def offered(self, now: float, sections: int) -> None:
+        """An offer with this many sections went out; changes from here on wait for its answer."""
+        self._gather_s = min(max(BUSY_GATHER_S, sections * SECTION_GATHER_S), MOST_GATHER_S)
         self._due = None
         self._last = now
         self._outstanding = True

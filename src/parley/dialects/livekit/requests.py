@@ -186,7 +186,7 @@ class Requests:
             self._offers.nothing_to_offer()
             return
         self._has_offered = True
-        self._offers.offered(self._clock.monotonic())
+        self._offers.offered(self._clock.monotonic(), len(offer.sending))
         sids = {mid: self._talk.track_sid(track) for mid, track in offer.sending.items()}
         self._say(self._talk.offer(offer.sdp, {mid: sid for mid, sid in sids.items() if sid is not None}))
 
