@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-import gc
 import importlib
 import ipaddress
 import os
@@ -32,7 +31,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from parley import __version__, console, log
+from parley import __version__, collector, console, log
 from parley.config import ConfigError, Http, Limits, Log, Media, Section, load, merge, nearest, split_address
 from parley.core import model
 from parley.core.core import Core
@@ -260,6 +259,7 @@ class Server:
                 beside = [
                     tasks.create_task(core.run()),
                     tasks.create_task(metrics.watch_loop()),
+                    tasks.create_task(collector.run()),
                     tasks.create_task(buffers.watch(engine.counters)),
                     tasks.create_task(_watch_joins(core, metrics)),
                     tasks.create_task(self._end(core, dialects)),
@@ -458,17 +458,6 @@ def run(configuration: Configuration, *, dev: bool = False) -> None:
         runner.run(_run(configuration, dev=dev))
 
 
-def _spare_the_collector() -> None:
-    """Have Python's collector pass over what is loaded now, and look less often at what comes.
-
-    A full collection holds the loop while it visits every object there is. What the imports have made is a hundred
-    thousand of them, and none ever goes.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(5_000, 20, 10)
-
-
 async def _run(configuration: Configuration, *, dev: bool) -> None:
     server = Server(configuration, dev=dev)
     loop = asyncio.get_running_loop()
@@ -483,7 +472,7 @@ async def _run(configuration: Configuration, *, dev: bool) -> None:
         loop.add_signal_handler(number, begin_to_end)
 
     def tell(started: Started) -> None:
-        _spare_the_collector()
+        collector.pass_over_the_present()
         logger.info("serving", urls=list(started.urls), version=__version__)
         if configuration.log.format == "text":
             print(_banner(configuration, started, dev=dev), flush=True)
