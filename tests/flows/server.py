@@ -88,6 +88,13 @@ class Server:
         samples = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
         return {name: float(value) for name, value in samples}
 
+    async def has_no_more(self, than: float, sample: str, *, within_s: float = 5) -> None:
+        """Wait until a gauge of /metrics has fallen to a value; the engine's are up to 0.1 s old."""
+        deadline = time.monotonic() + within_s
+        while (now := (await self.metrics())[sample]) > than:
+            assert time.monotonic() < deadline, f"{sample} is still {now} after {within_s} s"
+            await asyncio.sleep(0.05)
+
 
 async def until(holds: Callable[[], object], *, within_s: float, what: str, every_s: float = 0.02) -> None:
     """Wait until holds() is true, or fail saying what was awaited."""

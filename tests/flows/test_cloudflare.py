@@ -159,7 +159,7 @@ async def test_sessions_made_and_dropped_leave_nothing_behind(server: Server) ->
         await settle(lambda: participants(server), 0)
         metrics = await server.metrics()
         assert metrics["parley_rooms"] == 0
-        assert metrics['parley_engine_objects{kind="transports"}'] == 0
+        await server.has_no_more(0, 'parley_engine_objects{kind="transports"}')
         await until(lambda: server.descriptors() <= before + 1, within_s=5, what="no descriptor left")
 
 
