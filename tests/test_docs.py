@@ -51,6 +51,6 @@ def test_every_link_between_documents_leads_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_source_file_a_document_names_exists(page):
-    for name in re.findall(r"`((?:src|engine|tests|console|tools|docs)/[\w./-]+)`", page.read_text()):
+    for name in re.findall(r"`((?:src|engine|tests|console|tools|docs|examples)/[\w./-]+)`", page.read_text()):
         if "static" not in name and not name.startswith("console/node_modules"):
             assert (ROOT / name).exists(), f"{page.name} names {name}, which is not there"

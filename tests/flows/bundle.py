@@ -14,12 +14,17 @@ from .server import REPOSITORY
 MODULES = REPOSITORY / "console/node_modules"
 
 
+def node() -> str:
+    """The node of the environment, or the system's."""
+    ours = Path(sys.executable).with_name("node")
+    found = str(ours) if ours.exists() else shutil.which("node")
+    assert found is not None, "the tests that run JavaScript need node"
+    return found
+
+
 @functools.cache
 def bundled(source: Path) -> str:
     """This module with everything it imports from the console's packages, as one script."""
-    ours = Path(sys.executable).with_name("node")
-    node = str(ours) if ours.exists() else shutil.which("node")
-    assert node is not None, "the tests that drive browsers need node"
     program = f"""
         import {{ rolldown }} from {json.dumps(str(MODULES / "rolldown/dist/index.mjs"))};
         const bundle = await rolldown({{
@@ -30,6 +35,6 @@ def bundled(source: Path) -> str:
         const {{ output }} = await bundle.generate({{ format: "iife", name: "bundle" }});
         process.stdout.write(output[0].code);
     """
-    done = subprocess.run([node, "--input-type=module", "-e", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([node(), "--input-type=module", "-e", program], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout

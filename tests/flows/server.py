@@ -105,11 +105,11 @@ async def until(holds: Callable[[], object], *, within_s: float, what: str, ever
 
 
 @contextlib.asynccontextmanager
-async def running_server(*flags: str, udp_port: int | None = None) -> AsyncIterator[Server]:
-    """Start `parley serve --dev` on free loopback ports; stop it by its own pid."""
+async def running_server(*flags: str, udp_port: int | None = None, dev: bool = True) -> AsyncIterator[Server]:
+    """Start `parley serve`, with --dev if not told otherwise, on free loopback ports; stop it by its own pid."""
     port, udp = free_port(), udp_port or free_port(socket.SOCK_DGRAM)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "parley", "serve", "--dev",
+        sys.executable, "-m", "parley", "serve", *(["--dev"] if dev else []),
         "--bind", f"127.0.0.1:{port}", "--udp-port", str(udp), *flags,
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY / "src")},
