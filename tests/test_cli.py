@@ -1,6 +1,7 @@
 """The command line, as a process: what it prints and the status it ends with."""
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import tomllib
 
 import jwt
 import pytest
+
+from parley.server import configure
 
 # The published secret is short, and meant to be.
 pytestmark = pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
@@ -70,6 +73,17 @@ def test_keys_prints_a_pair_the_configuration_accepts(configured):
     assert key.startswith("API")
     assert len(secret) >= 32
     assert parley("keys").stdout != parley("keys").stdout
+
+
+def test_keys_prints_an_app_the_configuration_accepts(tmp_path):
+    file = tmp_path / "parley.toml"
+    file.write_text(parley("keys").stdout + parley("keys", "--app").stdout)
+
+    configuration = configure(file=file, environ={}, flags={})
+
+    ((app, credential),) = configuration.cloudflare.apps.items()
+    assert re.fullmatch("[0-9a-f]{32}", app)
+    assert not credential.is_weak
 
 
 def test_a_token_says_what_was_asked():

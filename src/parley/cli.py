@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="parley",
-    help="A self-hosted realtime-communication server: rooms, audio, video and data for LiveKit clients.",
+    help="A self-hosted realtime-communication server: rooms, audio, video and data for LiveKit clients and "
+    "programs written for the Cloudflare Realtime API.",
     epilog="Start with: parley serve --dev",
     no_args_is_help=True,
     add_completion=False,
@@ -186,7 +187,11 @@ def token(
 
 
 @app.command()
-def keys() -> None:
+def keys(
+    for_app: Annotated[
+        bool, typer.Option("--app", help="An app of the Cloudflare Realtime API instead, with its id and secret.")
+    ] = False,
+) -> None:
     """Print a new API key and a strong secret, as lines for the configuration file.
 
     Example:
@@ -195,9 +200,12 @@ def keys() -> None:
     """
     import secrets
 
-    typer.echo("[livekit.keys]")
     # RFC 7518 §3.2: an HS256 key has at least 256 bits.
-    typer.echo(f'API{secrets.token_hex(6)} = "{secrets.token_urlsafe(32)}"')
+    secret = secrets.token_urlsafe(32)
+    section, name = (
+        ("cloudflare.apps", secrets.token_hex(16)) if for_app else ("livekit.keys", f"API{secrets.token_hex(6)}")
+    )
+    typer.echo(f'[{section}]\n{name} = "{secret}"')
 
 
 @app.command()

@@ -155,6 +155,11 @@ def _keys(configuration: Configuration) -> dict[str, str]:
     }
 
 
+def _apps(configuration: Configuration) -> list[str]:
+    """The ids of the apps that call the server."""
+    return [name for section in _sections(configuration) for name in getattr(section, "apps", {})]
+
+
 def _sections(configuration: Configuration) -> list[Any]:
     """Every dialect's own part."""
     return [getattr(configuration, _name(path)) for path in DIALECTS]
@@ -516,5 +521,7 @@ def _banner(configuration: Configuration, started: Started, *, dev: bool) -> str
             lines += ["", "  a token for the room 'try', good for an hour:", ""]
             lines += [f"  {mint_token(configuration, room='try', name='guest')}"]
     else:
-        lines += [f"  clients    {url.replace('http', 'ws', 1)}"]
+        if _keys(configuration):
+            lines += [f"  clients    {url.replace('http', 'ws', 1)}"]
+        lines += [f"  app        {url}/v1/apps/{app}" for app in _apps(configuration)]
     return "\n".join(["", *lines, "", "  Ctrl-C stops it", ""])

@@ -40,6 +40,7 @@ async def moved(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Server]:
     [serve] = [line for line in block(2, "sh").splitlines() if "serve" in line]
     assert serve == ".venv/bin/parley serve --config parley.toml --bind 127.0.0.1:7880"
     async with running_server("--config", str(file), dev=False) as server:
+        assert any(line.strip().startswith("app ") and APP in line for line in server.log)
         yield server
 
 
