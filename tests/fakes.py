@@ -7,6 +7,7 @@ the methods under "the peer's side"; the listener is called before they return. 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 
@@ -51,6 +52,7 @@ from parley.engine.specs import (
     TransportParams,
 )
 
+MAX_LINKS = 1024
 FINGERPRINT = "sha-256 " + ":".join(["AB"] * 32)
 
 
@@ -116,6 +118,7 @@ class FakeEngine:
             "producers": sum(len(t.producers) for t in live),
             "consumers": sum(len(t.consumers) for t in live),
             "channels": sum(len(t.channels) for t in live),
+            "links": sum(len(c.links) for t in live for c in t.channels.values()),
         }
 
     async def close(self, timeout_s: float = 2.0) -> None:
@@ -461,16 +464,39 @@ class FakeChannel:
         self.on_full = OnFull.CLOSE if is_reliable else OnFull.DROP_OLD
         self.buffered = 0
         """Set by a test to make a slow reader; what is sent before the transport connects counts too."""
+        self.links: list[FakeChannel] = []
         self._listener: MessageListener | None = None
+        self._hears_one = False
+        self._holds = True
         self._held: list[Message] = []
 
     # The face.
 
-    def listen(self, listener: MessageListener) -> None:
-        self._listener = listener
-        held, self._held = self._held, []
-        for message in held:
-            listener(message)
+    def listen(self, listener: MessageListener, *, once: bool = False) -> None:
+        self._listener, self._hears_one, self._holds = listener, once, True
+        while self._held and self._listener is not None:
+            self._hear(self._held.pop(0))
+
+    def ignore(self) -> None:
+        self._listener, self._holds = None, False
+        self._held.clear()
+
+    def link(self, to: Channel) -> None:
+        assert isinstance(to, FakeChannel)
+        self.transport.engine._check()
+        if len(self.links) >= MAX_LINKS:
+            raise EngineRefused(f"no more links of this channel: {MAX_LINKS} of {MAX_LINKS} exist")
+        if self.is_closed or to.is_closed or to in self.links:
+            return
+        self.links.append(to)
+        if self._listener is None:
+            self._holds = False
+            while self._held:
+                self._pass(self._held.pop(0))
+
+    def unlink(self, to: Channel) -> None:
+        self.transport.engine._check()
+        self.links = [link for link in self.links if link is not to]
 
     def send(self, data: bytes, *, text: bool = False) -> bool:
         largest = self.transport.data.max_message_size if self.transport.data else 0
@@ -491,6 +517,10 @@ class FakeChannel:
 
     def close(self) -> None:
         self.is_closed = True
+        self.links.clear()
+        for transport in self.transport.engine.transports.values():
+            for channel in transport.channels.values():
+                channel.links = [link for link in channel.links if link is not self]
         self.transport.channels.pop(self.id, None)
 
     # The peer's side, for a test.
@@ -498,16 +528,31 @@ class FakeChannel:
     def receive(self, data: bytes, *, text: bool = False) -> None:
         """Let the peer send a message."""
         message = Message(bytes(data), text)
-        if self._listener is None:
+        if self.is_closed:
+            return
+        self._pass(message)
+        if self._listener is not None:
+            self._hear(message)
+        elif self._holds and not self.links:
             self._held.append(message)
-        elif not self.is_closed:
-            self._listener(message)
 
     def reset(self, reason: str = "peer") -> None:
         """Let the peer close it."""
         if not self.is_closed:
             self.close()
             self.transport.hear(ChannelClosed(self.transport.id, self, reason))
+
+    def _hear(self, message: Message) -> None:
+        assert self._listener is not None
+        listener = self._listener
+        if self._hears_one:
+            self._listener = None
+        listener(message)
+
+    def _pass(self, message: Message) -> None:
+        for link in list(self.links):
+            with contextlib.suppress(BadValue):
+                link.send(message.data, text=message.text)
 
     def _overflow(self, message: Message) -> bool:
         if self.on_full is OnFull.CLOSE:

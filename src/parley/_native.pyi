@@ -202,8 +202,17 @@ class Channel:
     def buffered(self) -> int:
         """Bytes taken by `send` that SCTP has not been given."""
 
-    def listen(self, on: bool) -> None:
-        """Deliver messages, those held first, or hold them."""
+    def listen(self, *, once: bool = False) -> None:
+        """Deliver every message, those held first, or the first and hold those behind it."""
+
+    def ignore(self) -> None:
+        """Deliver none and hold none."""
+
+    def link(self, to: Channel) -> None:
+        """Pass every message on to another channel; see `parley.engine.engine.Channel.link`."""
+
+    def unlink(self, to: Channel) -> None:
+        """Pass nothing more on to it."""
 
     def send(self, data: bytes, *, text: bool = False) -> bool:
         """Whether the message was taken; see `parley.engine.engine.Channel.send`."""

@@ -125,6 +125,7 @@ _HELD = (
     "producers",
     "consumers",
     "channels",
+    "links",
     "receive_buffer_bytes",
     "send_buffer_bytes",
 )

@@ -17,6 +17,10 @@ class Inbox:
     def __call__(self, message: Message) -> None:
         self._messages.put_nowait(message)
 
+    @property
+    def is_empty(self) -> bool:
+        return self._messages.empty()
+
     async def next(self) -> Message:
         async with asyncio.timeout(PATIENCE_S):
             return await self._messages.get()

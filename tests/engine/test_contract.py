@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from parley.engine.engine import Engine, Message, OnFull
+from parley.engine.engine import Channel, Engine, Message, OnFull
 from parley.engine.errors import BadValue, EngineBusy, EngineClosed, EngineRefused, EngineTimeout
 from parley.engine.events import (
     ChannelClosed,
@@ -23,7 +23,7 @@ from parley.engine.events import (
 from parley.engine.specs import Flow, Kind, Mid, Setup
 from tests.engine.conftest import Call, Rig
 from tests.engine.inbox import Inbox
-from tests.engine.peers import DATA, OPUS, PATIENCE_S, Ear, receiving, sending
+from tests.engine.peers import DATA, OPUS, PATIENCE_S, Ear, PeerChannel, receiving, sending
 
 pytestmark = pytest.mark.anyio
 
@@ -390,6 +390,159 @@ async def test_a_broadcast_reaches_every_channel_and_counts_them(rig: Rig, engin
 
     assert taken == 2
     assert [(await channel.receive()).data for channel in theirs] == [b"to everyone"] * 2
+
+
+async def paired(rig: Rig, engine: Engine, count: int) -> list[tuple[Call, PeerChannel, Channel]]:
+    """So many connected calls, each with a channel: the peer's end and ours."""
+    found = []
+    for _ in range(count):
+        call = await connected(rig, engine)
+        theirs = await call.peer.open_channel("linked")
+        found.append((call, theirs, (await call.ear.hear(ChannelOpen)).channel))
+    return found
+
+
+async def test_a_link_passes_messages_on_as_they_came(rig: Rig, engine: Engine) -> None:
+    (_, speaker, source), *others = await paired(rig, engine, 3)
+    for _, _, ours in others:
+        source.link(ours)
+        source.link(ours)
+
+    said = [Message(b"text", True), Message(b"\x00\xff"), Message(b"", True), Message(b""), Message(bytes(50_000))]
+    for message in said:
+        speaker.send(message.data.decode() if message.text else message.data)
+
+    for _, theirs, _ in others:
+        assert [await theirs.receive() for _ in said] == said
+    await settled(engine, links=2)
+
+
+async def test_what_was_held_goes_to_the_first_link_and_to_no_other(rig: Rig, engine: Engine) -> None:
+    (_, speaker, source), (_, first, to_first), (_, second, to_second) = await paired(rig, engine, 3)
+    inbox = Inbox()
+    source.listen(inbox, once=True)
+
+    for text in ("heard", "held", "held too"):
+        speaker.send(text)
+    assert (await inbox.next()).data == b"heard"
+    source.link(to_first)
+    assert [(await first.receive()).data for _ in range(2)] == [b"held", b"held too"]
+    source.link(to_second)
+    speaker.send("to both")
+
+    assert (await first.receive()).data == b"to both"
+    assert (await second.receive()).data == b"to both"
+    assert inbox.is_empty
+
+
+async def test_two_channels_may_be_linked_to_each_other(rig: Rig, engine: Engine) -> None:
+    (_, ada, to_ada), (_, bob, to_bob) = await paired(rig, engine, 2)
+    to_ada.link(to_bob)
+    to_bob.link(to_ada)
+
+    for number in range(20):
+        ada.send(f"ada {number}")
+        bob.send(f"bob {number}")
+
+    assert [(await bob.receive()).data for _ in range(20)] == [b"ada %d" % number for number in range(20)]
+    assert [(await ada.receive()).data for _ in range(20)] == [b"bob %d" % number for number in range(20)]
+
+
+async def test_a_listener_hears_beside_links_and_nothing_once_it_ignores(rig: Rig, engine: Engine) -> None:
+    (_, speaker, source), (_, theirs, ours) = await paired(rig, engine, 2)
+    inbox = Inbox()
+    source.listen(inbox)
+    source.link(ours)
+
+    speaker.send("both")
+    assert (await theirs.receive()).data == (await inbox.next()).data == b"both"
+    source.ignore()
+    speaker.send("link alone")
+    assert (await theirs.receive()).data == b"link alone"
+
+    assert inbox.is_empty
+
+
+async def test_what_is_ignored_is_not_held(rig: Rig, engine: Engine) -> None:
+    (call, speaker, source), (_, theirs, ours) = await paired(rig, engine, 2)
+    later, arrived = await call.peer.open_channel("later"), Inbox()
+    opened = await call.ear.hear(ChannelOpen, lambda event: event.channel.label == "later")
+    opened.channel.listen(arrived)
+
+    async def say(text: str) -> None:
+        speaker.send(text)
+        later.send("and it has arrived")
+        await arrived.next()
+
+    await say("held")
+    source.ignore()
+    await say("ignored")
+    source.link(ours)
+    await say("passed on")
+    source.unlink(ours)
+    source.unlink(ours)
+    await settled(engine, links=0)
+    await say("ignored as before")
+    source.link(ours)
+    await say("passed on again")
+
+    assert [(await theirs.receive()).data for _ in range(2)] == [b"passed on", b"passed on again"]
+
+
+async def test_a_link_that_is_full_answers_for_itself_alone(rig: Rig, engine: Engine) -> None:
+    (_, speaker, source), (_, theirs, ours) = await paired(rig, engine, 2)
+    # Nobody is there yet, so whatever is passed on waits.
+    waiting = await rig.call(engine, data=DATA)
+    refusing = waiting.transport.open_channel("refusing")
+    closing = waiting.transport.open_channel("closing")
+    refusing.set_limit(1000, OnFull.DROP_NEW)
+    closing.set_limit(1000, OnFull.CLOSE)
+    for to in (refusing, closing, ours):
+        source.link(to)
+
+    for _ in range(4):
+        speaker.send(bytes(400))
+    got = [await theirs.receive() for _ in range(4)]
+
+    assert [len(one.data) for one in got] == [400] * 4
+    closed = await waiting.ear.hear(ChannelClosed)
+    assert (closed.channel, closed.reason) == (closing, "full")
+    assert refusing.buffered == 800
+    await settled(engine, links=2)
+
+
+async def test_links_end_with_either_of_their_channels(rig: Rig, engine: Engine) -> None:
+    (call, _, source), (_, theirs, ours), (_, _, other) = await paired(rig, engine, 3)
+    for to in (ours, other):
+        source.link(to)
+        to.link(source)
+    await settled(engine, links=4)
+
+    theirs.close()
+    await settled(engine, links=2)
+    source.link(ours)
+    other.close()
+    await settled(engine, links=0)
+    source.link(source)
+    await settled(engine, links=1)
+    call.transport.close()
+
+    await settled(engine, links=0)
+
+
+async def test_a_channel_has_so_many_links_and_no_more(rig: Rig, engine: Engine) -> None:
+    transports = [engine.create_transport(group=1, on_event=Ear()) for _ in range(2)]
+    source, *others = [transport.open_channel("x") for transport in transports for _ in range(513)]
+    await settled(engine, channels=1026)
+
+    for other in others[:1024]:
+        source.link(other)
+    with pytest.raises(EngineRefused, match="1024 of 1024"):
+        source.link(others[1024])
+    source.unlink(others[0])
+    await settled(engine, links=1023)
+
+    source.link(others[1024])
 
 
 async def test_a_channel_the_peer_closes_is_told_and_takes_no_more(rig: Rig, engine: Engine) -> None:

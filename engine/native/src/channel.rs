@@ -1,7 +1,7 @@
 //! One data channel's handle.
 
 use bytes::Bytes;
-use parley_sfu::command::ChannelOptions;
+use parley_sfu::command::{ChannelOptions, Hear};
 use pyo3::prelude::*;
 
 use crate::convert;
@@ -65,8 +65,21 @@ impl Channel {
         self.inner.buffered()
     }
 
-    fn listen(&self, on: bool) {
-        self.inner.listen(on);
+    #[pyo3(signature = (*, once = false))]
+    fn listen(&self, once: bool) {
+        self.inner.listen(if once { Hear::One } else { Hear::Each });
+    }
+
+    fn ignore(&self) {
+        self.inner.listen(Hear::Nothing);
+    }
+
+    fn link(&self, to: &Channel) -> PyResult<()> {
+        self.inner.link(&to.inner).map_err(raised)
+    }
+
+    fn unlink(&self, to: &Channel) -> PyResult<()> {
+        self.inner.unlink(&to.inner).map_err(raised)
     }
 
     #[pyo3(signature = (data, *, text = false))]

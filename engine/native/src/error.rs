@@ -19,6 +19,7 @@ pub fn raised(error: Error) -> PyErr {
         Error::TooManyTransports { .. }
         | Error::TooManyInGroup { .. }
         | Error::TooManyPending { .. }
+        | Error::TooManyLinks { .. }
         | Error::Start { .. } => declared::EngineRefused::new_err(text),
         Error::Config { .. } | Error::Channel { .. } => declared::BadValue::new_err(text),
     }

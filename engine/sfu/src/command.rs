@@ -113,6 +113,18 @@ impl ChannelOptions {
     }
 }
 
+/// What the caller hears of the messages that arrive on a channel. At first they are held, until it
+/// says what it wants to hear or the channel is linked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hear {
+    /// Every message, those that are held first.
+    Each,
+    /// One; those behind it are held again.
+    One,
+    /// None: they are thrown away, those that are held too.
+    Nothing,
+}
+
 /// A channel's answer to a full send queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnFull {
@@ -178,6 +190,14 @@ pub(crate) enum Command {
     },
     CloseChannel {
         channel: Arc<ChannelShared>,
+    },
+    Link {
+        from: Arc<ChannelShared>,
+        to: Arc<ChannelShared>,
+    },
+    Unlink {
+        from: Arc<ChannelShared>,
+        to: Arc<ChannelShared>,
     },
     #[cfg(feature = "planted")]
     Plant(crate::planted::Place, u64),

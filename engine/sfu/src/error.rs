@@ -47,6 +47,11 @@ pub enum Error {
         /// What is wrong with them.
         reason: &'static str,
     },
+    /// A channel passes on to as many others as it may.
+    TooManyLinks {
+        /// The engine's number.
+        limit: usize,
+    },
 }
 
 impl fmt::Display for Error {
@@ -71,6 +76,9 @@ impl fmt::Display for Error {
                 write!(f, "engine start: {attempt} failed: {source}")
             }
             Error::Channel { reason } => write!(f, "data channel: {reason}"),
+            Error::TooManyLinks { limit } => {
+                write!(f, "no more links of this channel: {limit} of {limit} exist")
+            }
         }
     }
 }

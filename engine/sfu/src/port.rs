@@ -239,7 +239,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::command::{ChannelId, RequestId};
+    use crate::command::{ChannelId, Hear, RequestId};
     use crate::data::Channel;
     use crate::spec::TransportId;
 
@@ -349,14 +349,24 @@ mod tests {
         let dropped: usize = (0..8).map(deliver).sum();
         assert_eq!(dropped, 3);
         assert!(told().is_empty());
-        channel.listen(true);
+        channel.listen(Hear::Each);
         assert_eq!(told(), [3, 4, 5, 6, 7]);
         let dropped: usize = (8..18).map(deliver).sum();
         assert_eq!(dropped, 5);
-        channel.listen(false);
+        channel.listen(Hear::Nothing);
         deliver(18);
-        channel.listen(true);
-        assert_eq!(told(), [14, 15, 16, 17, 18]);
+        channel.listen(Hear::Each);
+        deliver(19);
+        assert_eq!(told(), [19]);
+        channel.listen(Hear::One);
+        assert_eq!((20..23).map(deliver).sum::<usize>(), 0);
+        assert_eq!(told(), [20]);
+        channel.listen(Hear::One);
+        deliver(23);
+        assert_eq!(told(), [21]);
+        channel.listen(Hear::Each);
+        assert_eq!(told(), [22, 23]);
         assert!(told().is_empty());
+        assert_eq!(shared.held(), 0);
     }
 }

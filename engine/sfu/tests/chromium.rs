@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use parley_sfu::command::{Change, RemoteTransport, Setup};
+use parley_sfu::command::{Change, Hear, RemoteTransport, Setup};
 use parley_sfu::event::Event;
 use parley_sfu::spec::{DataSpec, GroupId};
 use support::{PATIENCE, Stage};
@@ -86,7 +86,7 @@ fn chromium_opens_a_channel_and_hears_its_own_words() {
         for event in std::mem::take(&mut stage.events) {
             match event {
                 Event::ChannelOpen { channel, .. } => {
-                    channel.listen(true);
+                    channel.listen(Hear::Each);
                     stage.events.push_back(Event::ChannelOpen {
                         transport: transport.id,
                         channel,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use is::stun::{StunMessage, TransId};
 use parley_sfu::Transport;
-use parley_sfu::command::Change;
+use parley_sfu::command::{Change, Hear};
 use parley_sfu::config::EngineConfig;
 use parley_sfu::event::{Event, Failure, Reason, TransportState};
 use parley_sfu::spec::GroupId;
@@ -86,7 +86,7 @@ impl Bystander {
                 ..ChannelConfig::default()
             });
         let channel = stage.channel_open();
-        channel.listen(true);
+        channel.listen(Hear::Each);
         stage.until("channel at the peer", |stage| {
             stage.peers[peer].take(|event| {
                 matches!(event, str0m::Event::ChannelOpen(open, _) if *open == id).then_some(())

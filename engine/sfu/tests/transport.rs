@@ -5,7 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parley_sfu::command::{ChannelOptions, OnFull};
+use parley_sfu::command::{ChannelOptions, Hear, OnFull};
 use parley_sfu::event::{ChannelEnd, Event, Reason, TransportState};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use support::{Peer, Stage, config};
@@ -96,7 +96,7 @@ fn messages_of_every_kind_echo_on_a_channel_the_peer_opened() {
     let mut stage = Stage::new();
     let (_, peer) = stage.connect();
     let (channel, id) = peer_channel(&mut stage, peer, labelled("chat"));
-    channel.listen(true);
+    channel.listen(Hear::Each);
 
     for (data, binary) in [
         (b"text".to_vec(), false),
@@ -206,7 +206,7 @@ fn a_negotiated_channel_needs_no_opening() {
             negotiated: Some(9),
             ..ChannelConfig::default()
         });
-    ours.listen(true);
+    ours.listen(Hear::Each);
     stage.channel_open();
     ours.send(Bytes::from_static(b"down"), false).unwrap();
     let (id, data, _) = peer_message(&mut stage, peer);
@@ -228,7 +228,7 @@ fn a_thousand_messages_arrive_complete_and_in_order_both_ways() {
     let mut stage = Stage::new();
     let (_, peer) = stage.connect();
     let (channel, id) = peer_channel(&mut stage, peer, labelled("_reliable"));
-    channel.listen(true);
+    channel.listen(Hear::Each);
     let message = |n: u32| {
         let mut data = vec![b'x'; 1024];
         data[..4].copy_from_slice(&n.to_be_bytes());
@@ -307,7 +307,7 @@ fn messages_wait_for_a_listener_and_a_reliable_channel_loses_none() {
         .collect();
     assert!(held.is_empty());
     assert!(written < 1000, "nothing was ever full");
-    channel.listen(true);
+    channel.listen(Hear::Each);
 
     for n in 0..written {
         assert_eq!(stage.message(&channel).0[..4], n.to_be_bytes());
@@ -338,7 +338,7 @@ fn an_unreliable_channel_keeps_the_newest_when_nobody_listens() {
         assert!(rtc.write(true, &data).unwrap());
     }
     stage.counted("drop_message", 15);
-    channel.listen(true);
+    channel.listen(Hear::Each);
 
     for n in 15..20u32 {
         assert_eq!(stage.message(&channel).0[..4], n.to_be_bytes());

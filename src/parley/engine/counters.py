@@ -16,6 +16,7 @@ GAUGES: Mapping[str, str] = MappingProxyType(
         "producers": "Producers that exist.",
         "consumers": "Consumers that exist.",
         "channels": "Data channels that are open or being opened.",
+        "links": "Pairs of channels of which one passes what it receives on to the other.",
         "receive_buffer_bytes": "What the kernel allows to wait on the media socket, its bookkeeping included.",
         "send_buffer_bytes": "As much for what is to be sent.",
     }

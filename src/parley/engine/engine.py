@@ -308,11 +308,30 @@ class Channel(Protocol):
     def buffered(self) -> int:
         """Bytes handed to `send` that the association has not yet taken."""
 
-    def listen(self, listener: MessageListener) -> None:
+    def listen(self, listener: MessageListener, *, once: bool = False) -> None:
         """Hear every message from now on, first those held since it opened, in order.
 
+        once: hear one message; those behind it are held again, until the next `listen`, `link` or `ignore`.
         Held messages may be heard before this returns.
         """
+
+    def ignore(self) -> None:
+        """Hear nothing and hold nothing: messages, those held too, are thrown away unless links take them."""
+
+    def link(self, to: Channel) -> None:
+        """Pass every message from now on to another channel of the engine, as text or bytes as it came; twice is once.
+
+        The first link takes what is held, in order, and nothing is held from then on. The other channel's own limit
+        and answer to being full hold, and one too large for its peer is left out, so that no link delays another.
+        What was passed on is not passed on again: two channels may be linked to each other. The link ends with
+        either channel, and there is none with one that has ended.
+
+        A listener hears every message beside the links; a reliable channel that stops reading for a slow listener
+        passes nothing on meanwhile. Raises EngineRefused when 1024 links of this channel exist.
+        """
+
+    def unlink(self, to: Channel) -> None:
+        """Pass nothing more on to this channel; no error when nothing was."""
 
     def send(self, data: bytes, *, text: bool = False) -> bool:
         """Send one message; whether it was taken. False: the queue is full, or the channel closed.

@@ -524,9 +524,21 @@ class LiveChannel:
     def buffered(self) -> int:
         return self.native.buffered
 
-    def listen(self, listener: MessageListener) -> None:
+    def listen(self, listener: MessageListener, *, once: bool = False) -> None:
         self._listener = listener
-        self.native.listen(True)
+        self.native.listen(once=once)
+
+    def ignore(self) -> None:
+        self._listener = None
+        self.native.ignore()
+
+    def link(self, to: Channel) -> None:
+        assert isinstance(to, LiveChannel), "a channel of another engine"
+        self.native.link(to.native)
+
+    def unlink(self, to: Channel) -> None:
+        assert isinstance(to, LiveChannel), "a channel of another engine"
+        self.native.unlink(to.native)
 
     def send(self, data: bytes, *, text: bool = False) -> bool:
         return not self._is_closed and self.native.send(data, text=text)

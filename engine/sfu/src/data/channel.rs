@@ -12,7 +12,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
-use super::handle::{ChannelShared, Delivery};
+use super::handle::{ChannelShared, Delivery, MESSAGE_COST};
+use super::links::Links;
 use crate::command::{ChannelId, ChannelOptions, OnFull};
 use crate::data::Channel;
 use crate::event::{ChannelEnd, Event};
@@ -40,6 +41,7 @@ pub(crate) struct Context<'a> {
     pub now: Instant,
     /// What the peer may make the engine tell.
     pub budget: &'a mut Budget,
+    pub links: &'a mut Links,
     /// Incremented for every message that could not be kept or was not understood.
     pub dropped: &'a mut u64,
 }
@@ -65,6 +67,13 @@ struct Entry {
     remote: bool,
     /// Reading has stopped until the inbox is drained.
     stalled: bool,
+}
+
+impl Entry {
+    /// What the queue costs, so that empty messages have a bound as well.
+    fn waits(&self) -> usize {
+        self.queued + self.queue.len() * MESSAGE_COST
+    }
 }
 
 #[derive(Default)]
@@ -146,6 +155,50 @@ impl Channels {
             self.pump(sctp, shared.id, cx);
         }
         self.enforce_limit(sctp, shared.id, cx);
+    }
+
+    /// Queues a message that has arrived on another channel, as far as this one takes it.
+    pub fn pass(
+        &mut self,
+        sctp: Option<&mut Sctp>,
+        shared: &Arc<ChannelShared>,
+        data: Bytes,
+        text: bool,
+        cx: &mut Context<'_>,
+    ) {
+        let entry = self.entries.get(&shared.id);
+        let Some(entry) = entry.filter(|entry| entry.phase != Phase::Draining) else {
+            return;
+        };
+        let is_full = entry.waits() + data.len() > shared.limit();
+        if data.len() > shared.max_message() || is_full && shared.on_full() == OnFull::DropNew {
+            *cx.dropped += 1;
+            return;
+        }
+        shared.take_up(data.len());
+        self.send(sctp, shared, data, text, cx);
+    }
+
+    /// Has a channel pass on what arrives, and first what it has held.
+    pub fn link(
+        &mut self,
+        sctp: Option<&mut Sctp>,
+        from: &Arc<ChannelShared>,
+        to: &Arc<ChannelShared>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(entry) = self.entries.get(&from.id) else {
+            from.release_link();
+            return;
+        };
+        cx.links.add(from, to);
+        for (data, text) in from.take_held() {
+            cx.links.pass(from.id, &data, text);
+        }
+        let stalled = entry.options.stream.filter(|_| entry.stalled);
+        if let (Some(sctp), Some(stream)) = (sctp, stalled) {
+            self.read(sctp, stream, cx);
+        }
     }
 
     /// Closes a channel for the caller once its queue is empty.
@@ -315,10 +368,10 @@ impl Channels {
         };
         let limit = entry.shared.limit();
         match entry.shared.on_full() {
-            // Refused at the handle; the little that slipped by is bounded by the command queue.
+            // Refused before; the little that slipped by the handle is bounded by the command queue.
             OnFull::DropNew => {}
             OnFull::DropOld => {
-                while entry.queued > limit {
+                while entry.waits() > limit {
                     let Some((data, _)) = entry.queue.pop_front() else {
                         break;
                     };
@@ -329,7 +382,7 @@ impl Channels {
                     }
                 }
             }
-            OnFull::Close if entry.queued > limit => self.end(sctp, id, ChannelEnd::Full, cx),
+            OnFull::Close if entry.waits() > limit => self.end(sctp, id, ChannelEnd::Full, cx),
             OnFull::Close => {}
         }
     }
@@ -475,6 +528,7 @@ impl Channels {
         if entry.remote {
             self.named -= name_bytes(&entry.options);
         }
+        cx.links.forget(id);
         if let Some(stream) = entry.options.stream {
             self.by_stream.remove(&stream);
             if let Some(sctp) = sctp {
@@ -520,17 +574,24 @@ fn name_bytes(options: &ChannelOptions) -> usize {
     options.label.len() + options.protocol.len()
 }
 
-/// The inbox, all inboxes together, and the mailbox have room for another message.
+/// The inbox, all inboxes together, and the mailbox have room for another message, if it is kept.
 fn may_read(shared: &ChannelShared, cx: &Context<'_>) -> bool {
-    shared.may_read(HELD_LIMITS * cx.limit) && cx.port.mailbox.takes_messages()
+    !shared.keeps(cx.links.is_linked(shared.id))
+        || shared.may_read(HELD_LIMITS * cx.limit) && cx.port.mailbox.takes_messages()
 }
 
+/// Passes a message on, and keeps it for the caller if it is to be heard or held.
 fn deliver(shared: &Arc<ChannelShared>, message: Message, cx: &mut Context<'_>) {
+    let text = message.ppid == Ppid::Text;
+    cx.links.pass(shared.id, &message.data, text);
+    if !shared.keeps(cx.links.is_linked(shared.id)) {
+        return;
+    }
     if !shared.reliable && !may_take(shared, cx) {
         *cx.dropped += 1;
         return;
     }
-    let (delivery, dropped) = shared.deliver(message.data, message.ppid == Ppid::Text);
+    let (delivery, dropped) = shared.deliver(message.data, text);
     *cx.dropped += dropped as u64;
     if delivery == Delivery::Token {
         cx.port.mailbox.post_message(shared.clone());

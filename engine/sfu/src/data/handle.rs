@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::command::{ChannelId, Command, OnFull};
+use super::links::MAX_LINKS;
+use crate::command::{ChannelId, Command, Hear, OnFull};
 use crate::error::Error;
 use crate::port::Port;
 use crate::spec::TransportId;
@@ -28,6 +29,8 @@ pub(crate) struct ChannelShared {
     closed: AtomicBool,
     /// Largest message the peer takes, in bytes.
     max_message: AtomicUsize,
+    /// Channels that this one passes on to, those counted that are only asked for.
+    links: AtomicUsize,
     /// The shard stopped reading this channel and waits for the inbox to be drained.
     stalled: AtomicBool,
     /// What the inboxes of all channels hold that this transport's peer has opened.
@@ -36,11 +39,20 @@ pub(crate) struct ChannelShared {
 }
 
 /// What keeping a message costs beside its bytes, so that a flood of tiny ones has a bound as well.
-const MESSAGE_COST: usize = 64;
+pub(super) const MESSAGE_COST: usize = 64;
 
-/// Messages that have arrived. While listening, the mailbox holds exactly one token per message.
+/// What is done with a message that arrives, beside passing it on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mode {
+    Hold,
+    Hear(Hear),
+}
+
+/// Messages that have arrived. While each is heard, the mailbox holds exactly one token per message.
 struct Inbox {
-    listening: bool,
+    mode: Mode,
+    /// The mailbox holds a token for the oldest message, and those behind it are held.
+    promised: bool,
     bytes: usize,
     messages: VecDeque<(Bytes, bool)>,
 }
@@ -50,7 +62,7 @@ struct Inbox {
 pub(crate) enum Delivery {
     /// Stored; the mailbox owes the caller one more token.
     Token,
-    /// Stored without a token: nobody listens yet, or the token of a dropped one serves.
+    /// Stored without a token, since nobody listens yet or that of a dropped one serves; or not at all.
     Held,
 }
 
@@ -74,9 +86,11 @@ impl ChannelShared {
             wants_low: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             max_message: AtomicUsize::new(usize::MAX),
+            links: AtomicUsize::new(0),
             stalled: AtomicBool::new(false),
             inbox: Mutex::new(Inbox {
-                listening: false,
+                mode: Mode::Hold,
+                promised: false,
                 bytes: 0,
                 messages: VecDeque::new(),
             }),
@@ -124,9 +138,35 @@ impl ChannelShared {
         self.max_message.store(bytes, Ordering::Relaxed);
     }
 
+    pub fn max_message(&self) -> usize {
+        self.max_message.load(Ordering::Relaxed)
+    }
+
+    /// Counts a link in at the handle. False: there are as many as there may be.
+    pub fn reserve_link(&self) -> bool {
+        let is_free = self.links.fetch_add(1, Ordering::Relaxed) < MAX_LINKS;
+        if !is_free {
+            self.release_link();
+        }
+        is_free
+    }
+
+    /// Counts a link out that has ended or was never made.
+    pub fn release_link(&self) {
+        self.links.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// What the channels that are bounded together hold.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether a message that arrives is kept for the caller. `is_linked`: it is passed on.
+    pub fn keeps(&self, is_linked: bool) -> bool {
+        match self.lock().mode {
+            Mode::Hold => !is_linked,
+            Mode::Hear(hear) => hear != Hear::Nothing,
+        }
     }
 
     /// Whether a reliable channel may read on, given what all together may hold. Marks it stalled
@@ -145,6 +185,9 @@ impl ChannelShared {
     /// Returns what happened and how many messages were dropped.
     pub fn deliver(&self, data: Bytes, text: bool) -> (Delivery, usize) {
         let mut inbox = self.lock();
+        if inbox.mode == Mode::Hear(Hear::Nothing) {
+            return (Delivery::Held, 0);
+        }
         let cost = data.len() + MESSAGE_COST;
         let mut dropped = 0;
         if !self.reliable {
@@ -152,15 +195,15 @@ impl ChannelShared {
                 dropped += 1;
             }
         }
-        let listening = inbox.listening;
-        inbox.bytes += cost;
-        self.held.fetch_add(cost, Ordering::Relaxed);
-        inbox.messages.push_back((data, text));
-        if listening && dropped == 0 {
-            (Delivery::Token, 0)
-        } else {
+        self.push(&mut inbox, (data, text));
+        match inbox.mode {
+            Mode::Hear(Hear::Each) if dropped == 0 => (Delivery::Token, 0),
+            Mode::Hear(Hear::One) => {
+                inbox.promise();
+                (Delivery::Token, dropped)
+            }
             // Of several dropped, the surplus tokens find an empty inbox and are passed over.
-            (Delivery::Held, dropped)
+            _ => (Delivery::Held, dropped),
         }
     }
 
@@ -168,15 +211,34 @@ impl ChannelShared {
     pub fn collect(&self) -> (Option<(Bytes, bool)>, bool) {
         let mut inbox = self.lock();
         // Tokens from before the caller stopped listening are void; listening again makes new ones.
-        let message = if inbox.listening {
-            self.pop(&mut inbox)
-        } else {
-            None
-        };
+        let is_due = inbox.mode == Mode::Hear(Hear::Each) || std::mem::take(&mut inbox.promised);
+        let message = if is_due { self.pop(&mut inbox) } else { None };
         let resume = inbox.bytes <= self.limit() / 2
             && self.stalled.load(Ordering::Relaxed)
             && self.stalled.swap(false, Ordering::Relaxed);
         (message, resume)
+    }
+
+    /// What is held, for the first link; nothing is held from then on.
+    pub fn take_held(&self) -> Vec<(Bytes, bool)> {
+        let mut inbox = self.lock();
+        if inbox.mode != Mode::Hold {
+            return Vec::new();
+        }
+        inbox.mode = Mode::Hear(Hear::Nothing);
+        let promised = inbox.promised.then(|| self.pop(&mut inbox)).flatten();
+        let held = std::iter::from_fn(|| self.pop(&mut inbox)).collect();
+        if let Some(message) = promised {
+            self.push(&mut inbox, message);
+        }
+        held
+    }
+
+    fn push(&self, inbox: &mut Inbox, message: (Bytes, bool)) {
+        let cost = message.0.len() + MESSAGE_COST;
+        inbox.bytes += cost;
+        self.held.fetch_add(cost, Ordering::Relaxed);
+        inbox.messages.push_back(message);
     }
 
     fn pop(&self, inbox: &mut Inbox) -> Option<(Bytes, bool)> {
@@ -190,6 +252,14 @@ impl ChannelShared {
     fn lock(&self) -> MutexGuard<'_, Inbox> {
         // A panic under this lock can only be a failed allocation; the queue is whole either way.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inbox {
+    /// The caller hears the oldest message and no other.
+    fn promise(&mut self) {
+        self.mode = Mode::Hold;
+        self.promised = true;
     }
 }
 
@@ -246,7 +316,7 @@ impl Channel {
     /// Whether a message of this size would be queued; remembers a refusal for `ChannelLow`.
     pub(crate) fn accepts(&self, bytes: usize) -> Result<bool, Error> {
         let shared = &self.shared;
-        if bytes > shared.max_message.load(Ordering::Relaxed) {
+        if bytes > shared.max_message() {
             return Err(Error::Channel {
                 reason: "the message is larger than the peer takes",
             });
@@ -262,26 +332,63 @@ impl Channel {
         Ok(true)
     }
 
-    /// Starts or stops delivery. What arrived before comes first; while stopped, messages are held
-    /// within the limit: then a reliable channel closes its window and another drops its oldest.
-    pub fn listen(&self, on: bool) {
+    /// Says what is to be heard from now on. What is held meanwhile is held within the limit: then a
+    /// reliable channel closes its window and another drops its oldest.
+    pub fn listen(&self, hear: Hear) {
         let mut inbox = self.shared.lock();
-        let held = if on && !inbox.listening {
-            inbox.messages.len()
-        } else {
-            0
+        let held = inbox.messages.len();
+        let tokens = match hear {
+            Hear::Each if inbox.mode == Mode::Hear(Hear::Each) => 0,
+            Hear::Each => held,
+            Hear::One => held.min(1),
+            Hear::Nothing => 0,
         };
-        inbox.listening = on;
-        for _ in 0..held {
+        inbox.mode = Mode::Hear(hear);
+        inbox.promised = false;
+        match hear {
+            Hear::Each => {}
+            Hear::One if held > 0 => inbox.promise(),
+            Hear::One => {}
+            Hear::Nothing => while self.shared.pop(&mut inbox).is_some() {},
+        }
+        for _ in 0..tokens {
             self.port.mailbox.post_message(self.shared.clone());
         }
         drop(inbox);
-        if held > 0 {
+        if tokens > 0 {
             self.port.mailbox.ring();
+        }
+        if hear == Hear::Nothing && self.shared.stalled.swap(false, Ordering::Relaxed) {
+            self.port.resume();
         }
     }
 
-    /// How much may wait in each direction, in bytes (an arrived message counts 64 more), and what
+    /// Passes every message that arrives on to another channel as it is, those held first; twice is
+    /// once. The other's limit and answer to being full hold. It ends with either channel.
+    ///
+    /// What was passed on is not passed on again. Beside a caller that hears each, and is slow, a
+    /// reliable channel stops reading, and so passes nothing on meanwhile.
+    /// Errors: `Busy`, `Closed`, `TooManyLinks`.
+    pub fn link(&self, to: &Channel) -> Result<(), Error> {
+        if !self.shared.reserve_link() {
+            return Err(Error::TooManyLinks { limit: MAX_LINKS });
+        }
+        let sent = self.port.send(Command::Link {
+            from: self.shared.clone(),
+            to: to.shared.clone(),
+        });
+        sent.inspect_err(|_| self.shared.release_link())
+    }
+
+    /// Passes nothing more on to it; no error when it did not.
+    pub fn unlink(&self, to: &Channel) -> Result<(), Error> {
+        self.port.send(Command::Unlink {
+            from: self.shared.clone(),
+            to: to.shared.clone(),
+        })
+    }
+
+    /// How much may wait in each direction, in bytes (the engine counts 64 more for a message), and what
     /// happens when it is exceeded on sending. Initially the configuration's limit, with `Close` for a reliable channel and
     /// `DropOld` for any other.
     pub fn set_limit(&self, bytes: usize, on_full: OnFull) {

@@ -3,9 +3,11 @@
 
 mod channel;
 mod handle;
+mod links;
 
 pub(crate) use channel::{Channels, Context};
 pub use handle::Channel;
 pub(crate) use handle::ChannelShared;
 #[cfg(test)]
 pub(crate) use handle::Delivery;
+pub(crate) use links::{Links, Passed};

@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use super::input::Input;
 use super::sctp::SctpClient;
-use crate::command::{ChannelId, ChannelOptions, OnFull};
+use crate::command::{ChannelId, ChannelOptions, Hear, OnFull};
 use crate::config::EngineConfig;
-use crate::data::{Channel, ChannelShared, Channels, Context};
+use crate::data::{Channel, ChannelShared, Channels, Context, Links};
 use crate::event::Event;
 use crate::port::Port;
 use crate::spec::TransportId;
@@ -24,6 +24,7 @@ pub struct FuzzAssociation {
     pub(super) channels: Channels,
     pub(super) port: Arc<Port>,
     budget: Budget,
+    links: Links,
     pub(super) client: SctpClient,
     known: Vec<Channel>,
     now: Instant,
@@ -44,6 +45,7 @@ impl Default for FuzzAssociation {
             channels: Channels::default(),
             port: Arc::new(Port::new(64, 1024).expect("the process has a free descriptor")),
             budget: Budget::new(now),
+            links: Links::default(),
             client: SctpClient::default(),
             known: Vec::new(),
             now,
@@ -119,9 +121,10 @@ impl FuzzAssociation {
             }
             14 => {
                 if let Some(channel) = self.pick(&mut step) {
-                    match step.below(5) {
-                        0 => channel.listen(true),
-                        1 => channel.listen(false),
+                    match step.below(6) {
+                        0 => channel.listen(Hear::Each),
+                        1 => channel.listen(Hear::Nothing),
+                        5 => channel.listen(Hear::One),
                         2 => channel.set_limit(usize::from(step.byte()) * 64, OnFull::DropNew),
                         3 => channel.set_limit(usize::from(step.byte()) * 64, OnFull::Close),
                         _ => channel.set_limit(usize::from(step.byte()) * 64, OnFull::DropOld),
@@ -221,6 +224,7 @@ impl FuzzAssociation {
             in_flight: 8192,
             now: self.now,
             budget: &mut self.budget,
+            links: &mut self.links,
             dropped: &mut self.dropped,
         };
         act(&mut self.channels, &mut self.sctp, &mut cx);

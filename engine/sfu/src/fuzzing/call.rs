@@ -14,7 +14,7 @@ use ring::{digest, hmac};
 use super::input::Input;
 use super::sctp::SctpClient;
 use super::specs;
-use crate::command::{ChannelId, ChannelOptions, Command, RemoteTransport, RequestId, Setup};
+use crate::command::{ChannelId, ChannelOptions, Command, Hear, RemoteTransport, RequestId, Setup};
 use crate::config::EngineConfig;
 use crate::data::{Channel, ChannelShared};
 use crate::event::Event;
@@ -48,18 +48,21 @@ const PTS: [u8; 3] = [111, 96, 97];
 pub struct FuzzCall {
     shard: Shard,
     port: Arc<Port>,
-    now: Instant,
-    peers: Vec<FuzzPeer>,
+    pub(super) now: Instant,
+    pub(super) peers: Vec<FuzzPeer>,
     channels: Vec<Channel>,
+    /// What the caller was told, for a test to read.
+    #[cfg(test)]
+    pub(super) told: Vec<Event>,
 }
 
-struct FuzzPeer {
-    id: TransportId,
+pub(super) struct FuzzPeer {
+    pub(super) id: TransportId,
     ufrag: String,
     socket: UdpSocket,
     addr: SocketAddr,
     dtls: Dtls,
-    sctp: SctpClient,
+    pub(super) sctp: SctpClient,
     sealer: Option<Sealer>,
     opener: Option<Opener>,
     seqs: [u16; 3],
@@ -88,6 +91,8 @@ impl Default for FuzzCall {
             now: Instant::now(),
             peers: Vec::new(),
             channels: Vec::new(),
+            #[cfg(test)]
+            told: Vec::new(),
         };
         for id in 0..2 {
             call.join(id);
@@ -126,7 +131,13 @@ impl FuzzCall {
         }
         assert!(self.shard.is_empty(), "a transport has outlived its end");
         assert_eq!(self.count("panics"), 0, "a panic was contained");
-        for name in ["producers", "consumers", "channels", "transports_pending"] {
+        for name in [
+            "producers",
+            "consumers",
+            "channels",
+            "links",
+            "transports_pending",
+        ] {
             assert_eq!(self.count(name), 0, "{name}");
         }
     }
@@ -314,10 +325,19 @@ impl FuzzCall {
         let Some(channel) = self.channels.get(index % self.channels.len().max(1)) else {
             return;
         };
-        match step.below(4) {
-            0 => channel.listen(true),
-            1 => channel.listen(false),
-            2 => {
+        let to = &self.channels[usize::from(step.byte()) % self.channels.len()];
+        match step.below(7) {
+            0 => channel.listen(Hear::Each),
+            1 => channel.listen(Hear::One),
+            2 => channel.listen(Hear::Nothing),
+            3 => {
+                // Refused where there are as many as there may be.
+                let _ = channel.link(to);
+            }
+            4 => {
+                let _ = channel.unlink(to);
+            }
+            5 => {
                 // Refused by a channel that is full or over.
                 let _ = channel.send(Bytes::copy_from_slice(step.0), false);
             }
@@ -325,14 +345,19 @@ impl FuzzCall {
                 let _ = channel.close();
             }
         }
+        self.obey();
+    }
+
+    // ── the shard ───────────────────────────────────────────────────────────────────────────────
+
+    /// Does what the handles have asked.
+    pub(super) fn obey(&mut self) {
         while let Some(command) = self.port.next_command() {
             self.command(command);
         }
     }
 
-    // ── the shard ───────────────────────────────────────────────────────────────────────────────
-
-    fn command(&mut self, command: Command) {
+    pub(super) fn command(&mut self, command: Command) {
         self.shard.do_command(command, self.now);
         self.shard.finish(self.now);
     }
@@ -345,6 +370,32 @@ impl FuzzCall {
         };
         self.shard
             .on_datagram(received, &mut bytes.to_vec(), self.now);
+    }
+
+    /// A channel on a stream that both sides know of.
+    #[cfg(test)]
+    pub(super) fn negotiate(&mut self, peer: usize, options: ChannelOptions) -> Channel {
+        let options = ChannelOptions {
+            negotiated: true,
+            ..options
+        };
+        let transport = self.peers[peer].id;
+        let shared = Arc::new(ChannelShared::new(
+            ChannelId(self.port.mint()),
+            transport,
+            options.is_reliable(),
+            100_000,
+            Arc::default(),
+        ));
+        self.command(Command::OpenChannel {
+            transport,
+            shared: shared.clone(),
+            options,
+        });
+        Channel {
+            shared,
+            port: self.port.clone(),
+        }
     }
 
     /// Everybody does what is due, and hears what was said.
@@ -361,16 +412,18 @@ impl FuzzCall {
                 channel,
                 remote: true,
                 ..
-            } = event
+            } = &event
             {
-                self.channels.push(channel);
+                self.channels.push(channel.clone());
             }
+            #[cfg(test)]
+            self.told.push(event);
         }
     }
 
     // ── a peer ──────────────────────────────────────────────────────────────────────────────────
 
-    fn join(&mut self, index: u64) {
+    pub(super) fn join(&mut self, index: u64) {
         let id = TransportId(index + 1);
         let certificate = CERTIFICATES.with(|(_, theirs)| theirs.clone());
         let fingerprint = digest::digest(&digest::SHA256, &certificate.certificate);
@@ -442,7 +495,7 @@ impl FuzzCall {
     }
 
     /// The peer's association says what it has to say.
-    fn talk(&mut self, peer: usize) {
+    pub(super) fn talk(&mut self, peer: usize) {
         for _ in 0..20 {
             let now = self.now;
             self.peers[peer].sctp.on_timer(now);

@@ -6,6 +6,8 @@ mod call;
 #[cfg(test)]
 mod hostile;
 mod input;
+#[cfg(test)]
+mod links;
 mod sctp;
 mod specs;
 

@@ -107,6 +107,28 @@ impl SctpClient {
         stream.write_sctp(message, protocol).expect("room");
     }
 
+    /// Writes a message, and makes the stream if need be.
+    #[cfg(test)]
+    pub fn say(&mut self, stream: u16, protocol: PayloadProtocolIdentifier, data: &[u8]) {
+        // Refused where it is there already.
+        let _ = self.association.open_stream(stream, protocol);
+        let mut stream = self.association.stream(stream).expect("it is open");
+        stream.write_with_ppi(data, protocol).expect("room");
+    }
+
+    /// The messages that have arrived on a stream.
+    #[cfg(test)]
+    pub fn read(&mut self, stream: u16) -> Vec<(PayloadProtocolIdentifier, Vec<u8>)> {
+        let association = &mut self.association;
+        std::iter::from_fn(|| {
+            let mut chunks = association.stream(stream).ok()?.read_sctp().ok()??;
+            let (protocol, len) = (chunks.ppi, chunks.len());
+            let data = chunks.next(len).expect("it is whole");
+            Some((protocol, data.bytes.to_vec()))
+        })
+        .collect()
+    }
+
     pub fn reset(&mut self, stream: u16) {
         if let Ok(mut stream) = self.association.stream(stream) {
             let _ = stream.close();

@@ -25,6 +25,7 @@ use timers::Timers;
 
 use crate::command::{Command, RequestId};
 use crate::config::EngineConfig;
+use crate::data::{Links, Passed};
 use crate::event::{ChannelEnd, Event, Failure, Reason};
 use crate::media::{Media, MediaConfig, MediaEvent};
 use crate::net::arena::Arena;
@@ -63,6 +64,7 @@ pub(crate) struct Shard {
     watching_writable: bool,
     media: Media,
     media_events: Vec<MediaEvent>,
+    links: Links,
     counts: Counts,
     loose_panics: u64,
     board_at: Instant,
@@ -106,6 +108,7 @@ impl Shard {
             arena: Arena::new(socket),
             watching_writable: false,
             media_events: Vec::new(),
+            links: Links::default(),
             counts: Counts::default(),
             loose_panics: 0,
             board_at: now,
@@ -208,6 +211,7 @@ impl Shard {
             ("transports", self.peers.len() as u64),
             ("transports_pending", self.port.census.pending() as u64),
             ("channels", channels as u64),
+            ("links", self.links.len() as u64),
             ("producers", producers as u64),
             ("consumers", consumers as u64),
             ("datagrams_out", self.arena.sent),
@@ -545,6 +549,17 @@ impl Shard {
                     peer.close_channel(&channel, world)
                 });
             }
+            Command::Link { from, to } => {
+                let is_there = !to.is_closed() && self.by_id.contains_key(&to.transport);
+                let found = is_there
+                    && self.with_transport(from.transport, now, |peer, world| {
+                        peer.link(&from, &to, world)
+                    });
+                if !found {
+                    from.release_link();
+                }
+            }
+            Command::Unlink { from, to } => self.links.remove(from.id, to.id),
             #[cfg(feature = "planted")]
             Command::Plant(place, id) => crate::planted::plant(place, id),
         }
@@ -570,8 +585,27 @@ impl Shard {
         true
     }
 
-    /// Runs work for one transport. Whatever goes wrong in it, down to a panic, ends that transport.
+    /// Runs work for one transport, and passes on what its channels have received.
     fn with_peer(
+        &mut self,
+        key: usize,
+        now: Instant,
+        work: impl FnOnce(&mut Peer, &mut World<'_>) -> Result<(), Reason>,
+    ) {
+        self.alone(key, now, work);
+        while let Some(Passed { to, data, text }) = self.links.next() {
+            for to in to.iter() {
+                if let Some(key) = self.by_id.get(&to.transport).copied() {
+                    self.alone(key, now, |peer, world| {
+                        peer.pass(to, data.clone(), text, world)
+                    });
+                }
+            }
+        }
+    }
+
+    /// Runs work for one transport. Whatever goes wrong in it, down to a panic, ends that transport.
+    fn alone(
         &mut self,
         key: usize,
         now: Instant,
@@ -653,6 +687,9 @@ impl Shard {
         let goodbye = catch_unwind(AssertUnwindSafe(|| peer.say_goodbye(reason, &mut world)));
         let is_torn = goodbye.is_err() || reason == Reason::Internal;
         peer.end(reason, is_torn, &mut world);
+        if is_torn {
+            self.links.expel(peer.id);
+        }
         self.counts.panics += u64::from(goodbye.is_err());
     }
 
@@ -684,6 +721,7 @@ impl Shard {
             arena: &mut self.arena,
             media: &mut self.media,
             media_events: &mut self.media_events,
+            links: &mut self.links,
             port: &self.port,
             counts: &mut self.counts,
         };

@@ -19,7 +19,7 @@ use is::stun::StunMessage;
 
 use crate::command::{ChannelOptions, RemoteTransport, Setup};
 use crate::config::EngineConfig;
-use crate::data::{ChannelShared, Channels, Context};
+use crate::data::{ChannelShared, Channels, Context, Links};
 use crate::event::{Event, Failure, Reason, TransportState, TransportStats};
 use crate::media::{Media, MediaChange, MediaEvent, Outbox};
 use crate::net::arena::Arena;
@@ -41,6 +41,7 @@ pub(crate) struct World<'a> {
     pub arena: &'a mut Arena,
     pub media: &'a mut Media,
     pub media_events: &'a mut Vec<MediaEvent>,
+    pub links: &'a mut Links,
     pub port: &'a Arc<Port>,
     pub counts: &'a mut Counts,
 }
@@ -333,6 +334,32 @@ impl Peer {
         self.run_sctp(world)
     }
 
+    /// Sends what has arrived on another channel.
+    pub fn pass(
+        &mut self,
+        to: &Arc<ChannelShared>,
+        data: Bytes,
+        text: bool,
+        world: &mut World<'_>,
+    ) -> Result<(), Reason> {
+        self.with_channels(world, |channels, sctp, cx| {
+            channels.pass(sctp, to, data, text, cx);
+        });
+        self.run_sctp(world)
+    }
+
+    pub fn link(
+        &mut self,
+        from: &Arc<ChannelShared>,
+        to: &Arc<ChannelShared>,
+        world: &mut World<'_>,
+    ) -> Result<(), Reason> {
+        self.with_channels(world, |channels, sctp, cx| {
+            channels.link(sctp, from, to, cx);
+        });
+        self.run_sctp(world)
+    }
+
     pub fn close_channel(
         &mut self,
         shared: &Arc<ChannelShared>,
@@ -496,6 +523,7 @@ impl Peer {
             in_flight: (world.config.sctp_window_bytes as usize / 4).max(65_536),
             now: world.now,
             budget: &mut self.budget,
+            links: world.links,
             dropped: &mut world.counts.drop_message,
         };
         act(&mut self.channels, self.sctp.as_mut(), &mut cx);

@@ -247,7 +247,8 @@ impl Sctp {
             .unwrap_or(0)
     }
 
-    /// Writes one message; an empty one travels as RFC 8831 §6.6 says. False: the stream takes none.
+    /// Writes one message, whose bytes are shared and not copied; an empty one travels as RFC 8831
+    /// §6.6 says. False: the stream takes none.
     pub fn write(&mut self, stream: u16, ppid: Ppid, data: &Bytes) -> bool {
         const ONE_BYTE: Bytes = Bytes::from_static(&[0]);
         let empty = data.is_empty();
@@ -264,8 +265,10 @@ impl Sctp {
         let Ok(mut stream) = association.stream(stream) else {
             return false;
         };
-        let data = if empty { &ONE_BYTE } else { data };
-        stream.write_sctp(data, protocol).is_ok()
+        let data = if empty { ONE_BYTE } else { data.clone() };
+        // What is written under a protocol of its own is copied by the crate; this is not.
+        stream.set_default_payload_type(protocol).is_ok()
+            && stream.write_chunks(&mut [data]).is_ok()
     }
 
     /// The next whole message of a stream.
