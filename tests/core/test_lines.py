@@ -30,8 +30,8 @@ class Notes:
     def opened(self) -> None:
         self.told.append("opened")
 
-    def heard(self, message: Message) -> None:
-        self.told.append(message.data)
+    def acknowledged(self) -> None:
+        self.told.append("acknowledged")
 
     def ended(self, reason: str) -> None:
         self.told.append(f"ended: {reason}")
@@ -68,7 +68,9 @@ async def test_a_data_section_is_asked_for_once(core: Core, peer: Peer, fake_eng
     assert await core.peers.make_offer(peer.id) is None
 
 
-async def test_a_line_hears_its_channel_and_nobody_else_does(core: Core, peer: Peer, fake_engine: FakeEngine) -> None:
+async def test_a_line_is_told_of_its_channel_and_nobody_hears_it(
+    core: Core, peer: Peer, fake_engine: FakeEngine
+) -> None:
     await bring_up(core, peer, Client())
     transport = transport_of(fake_engine, peer)
     transport.connect()
@@ -80,9 +82,63 @@ async def test_a_line_hears_its_channel_and_nobody_else_does(core: Core, peer: P
     channel.receive(b"hello")
     channel.reset()
 
-    assert notes.told == ["opened", b"hello", "ended: peer"]
+    assert notes.told == ["opened", "ended: peer"]
     assert (channel.limit_bytes, channel.on_full) == (1000, OnFull.CLOSE)
     assert core.peers.channel(peer.participant, "x") is None
+
+
+async def two_lines(core: Core, join: Join, peer: Peer, fake_engine: FakeEngine, *, ack: bool) -> list[FakeChannel]:
+    """A channel of a peer of its own, and one of another peer, both with `Notes` for lines."""
+    channels = []
+    for one, seed in ((peer, 1), (core.peers.open(join("bob").id, peer.style), 2)):
+        await bring_up(core, one, Client(seed))
+        transport_of(fake_engine, one).connect()
+        style = ChannelStyle(label="x", id=3, negotiated=True)
+        channels.append(core.peers.open_channel(one.id, style, Notes(), 10**6, ack=ack))
+    return [one for one in channels if isinstance(one, FakeChannel)]
+
+
+async def test_what_arrives_on_a_line_goes_where_it_is_linked_to(
+    core: Core, join: Join, peer: Peer, fake_engine: FakeEngine
+) -> None:
+    first, second = await two_lines(core, join, peer, fake_engine, ack=False)
+
+    first.receive(b"to nobody")
+    core.peers.link(first, second)
+    first.receive(b"passed on", text=True)
+    core.peers.unlink(peer.id, first, second)
+    first.receive(b"to nobody again")
+
+    assert second.sent == [Message(b"passed on", text=True)]
+
+
+async def test_what_is_behind_an_acknowledgement_waits_for_a_link(
+    core: Core, join: Join, peer: Peer, fake_engine: FakeEngine
+) -> None:
+    first, second = await two_lines(core, join, peer, fake_engine, ack=True)
+    line = peer.lines[first.id]
+    assert isinstance(line, Notes)
+
+    for message in (b"ack", b"one", b"two"):
+        first.receive(message)
+    assert line.told == ["acknowledged"]
+    core.peers.link(first, second)
+
+    assert [one.data for one in second.sent] == [b"one", b"two"]
+
+
+async def test_a_link_the_engine_has_no_room_for_is_refused(
+    core: Core, join: Join, peer: Peer, fake_engine: FakeEngine
+) -> None:
+    first, second = await two_lines(core, join, peer, fake_engine, ack=False)
+    fake_engine.is_busy = True
+
+    with pytest.raises(Busy):
+        core.peers.link(first, second)
+    core.peers.unlink(peer.id, first, second)
+
+    assert first.links == []
+    assert not peer.is_open  # It may go on saying what it may not.
 
 
 async def test_a_line_hears_of_the_end_of_its_peer_but_not_of_its_own_closing(
@@ -106,21 +162,13 @@ async def test_a_line_hears_of_the_end_of_its_peer_but_not_of_its_own_closing(
 async def test_a_message_too_large_for_one_channel_reaches_the_others(
     core: Core, join: Join, peer: Peer, fake_engine: FakeEngine
 ) -> None:
-    other = core.peers.open(join("bob").id, peer.style)
-    channels = []
-    for one, seed in ((peer, 1), (other, 2)):
-        await bring_up(core, one, Client(seed))
-        transport_of(fake_engine, one).connect()
-        channels.append(core.peers.open_channel(one.id, ChannelStyle(label="x", id=3, negotiated=True), Notes(), 10**6))
+    first, second = await two_lines(core, join, peer, fake_engine, ack=False)
     small = transport_of(fake_engine, peer).data
     assert small is not None
 
-    assert core.peers.broadcast(channels, bytes(small.max_message_size + 1)) is True
-    assert core.peers.broadcast(channels, b"small", text=True) is True
+    assert core.peers.broadcast([first, second], bytes(small.max_message_size + 1)) is True
+    assert core.peers.broadcast([first, second], b"small") is True
 
-    first, second = channels
-    assert isinstance(first, FakeChannel)
-    assert isinstance(second, FakeChannel)
     assert [one.data for one in first.sent] == [one.data for one in second.sent] == [b"small"]
 
 

@@ -24,6 +24,7 @@ class Channel:
     def __init__(self, channel: RTCDataChannel) -> None:
         self.received: list[str | bytes] = []
         self.send = channel.send
+        self.id = channel.id
         self._channel = channel
         channel.on("message", self.received.append)
 
@@ -93,6 +94,21 @@ class Session:
             maxRetransmits=options.get("maxRetransmits"),
         )
         return Channel(ours)
+
+    async def close_channel(self, channel: Channel) -> None:
+        await self.call("PUT", "datachannels/close", {"dataChannels": [{"id": channel.id}]})
+
+    def fall_silent(self) -> None:
+        """Take no data from here on and acknowledge none, with the connection as it is."""
+
+        async def drop(data: bytes) -> None:
+            pass
+
+        assert self.pc.sctp is not None
+        self.pc.sctp._handle_data = drop  # type: ignore[method-assign]
+
+    async def channel_statuses(self) -> dict[str, str]:
+        return {one["dataChannelName"]: one["status"] for one in (await self.call("GET", ""))["dataChannels"]}
 
     async def statuses(self) -> dict[str, str]:
         return {one["trackName"]: one["status"] for one in (await self.call("GET", ""))["tracks"]}

@@ -85,6 +85,32 @@ async def test_messages_go_to_every_subscriber_and_one_may_reply(server: Server)
         assert ada.opened == []
 
 
+async def test_a_subscriber_that_is_stuck_delays_nobody_and_a_close_is_seen_by_all(server: Server) -> None:
+    async with calling(server) as app:
+        ada, *others = [await app.session() for _ in range(5)]
+        for one in (ada, *others):
+            await one.establish()
+        news = await ada.channel("news")
+        ends = [await one.channel("news", ada.id) for one in others]
+        await until(lambda: all(one.is_open for one in (news, *ends)), within_s=10, what="open channels")
+        stuck, readers = others[-1], ends[:-1]
+        stuck.fall_silent()
+
+        # More than waits for a subscriber before its channel is closed.
+        messages = [number.to_bytes(2, "big") + bytes(2000) for number in range(1000)]
+        for message in messages:
+            news.send(message)
+        for one in readers:
+            await until(lambda: len(one.received) == 1000, within_s=60, what="a thousand messages")  # noqa: B023
+
+        assert all(one.received == messages for one in readers)
+        assert (await stuck.channel_statuses())["news"] == "inactive"
+        assert [(await one.channel_statuses())["news"] for one in others[:-1]] == ["active"] * 3
+        await ada.close_channel(news)
+        await until(lambda: not any(one.is_open for one in (news, *readers)), within_s=10, what="closed channels")
+        assert [(await one.channel_statuses())["news"] for one in others] == ["inactive"] * 4
+
+
 async def test_data_and_media_share_a_connection_and_a_publisher_that_leaves_closes_its_channels(
     server: Server,
 ) -> None:

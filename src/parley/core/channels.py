@@ -41,10 +41,11 @@ class Channels:
             peer.channels[style.label] = channel
             peer.own_channels.add(style.label)
 
-    def open_line(self, peer: Peer, style: ChannelStyle, line: Line, limit_bytes: int) -> Channel:
+    def open_line(self, peer: Peer, style: ChannelStyle, line: Line, limit_bytes: int, *, ack: bool) -> Channel:
         """Open a channel that is this line's own affair. Raises Busy.
 
         limit_bytes: what may wait to be sent; beyond it the newest is dropped, or a reliable channel closed.
+        ack: the line hears of the first message; otherwise what arrives goes where it is linked to and nowhere else.
         """
         try:
             channel = peer.transport.open_channel(
@@ -60,8 +61,24 @@ class Channels:
             raise Busy(str(error)) from error
         peer.lines[channel.id] = line
         self._tell(peer, lambda: channel.set_limit(limit_bytes, OnFull.CLOSE if style.is_reliable else OnFull.DROP_NEW))
-        self._tell(peer, lambda: channel.listen(line.heard))
+        if ack:
+            channel.listen(lambda _: line.acknowledged(), once=True)
+        else:
+            channel.ignore()
         return channel
+
+    def link(self, source: Channel, to: Channel) -> None:
+        """Pass what arrives on one channel on to another. Raises Busy."""
+        try:
+            source.link(to)
+        except EngineClosed:
+            pass  # The channels are gone with it, and that is reported by itself.
+        except EngineError as error:
+            raise Busy(str(error)) from error
+
+    def unlink(self, peer: Peer, source: Channel, to: Channel) -> None:
+        """Pass nothing more on. peer: that of the source, which is closed if the engine cannot be told."""
+        self._tell(peer, lambda: source.unlink(to))
 
     def close_line(self, peer: Peer, channel: Channel) -> None:
         """End such a channel; its line is not told."""
@@ -111,13 +128,13 @@ class Channels:
         if peer.style.primary:
             self._report(facts.ChannelLost(peer.participant, channel.label, reason))
 
-    def broadcast(self, channels: Iterable[Channel], message: bytes, *, text: bool = False) -> bool:
+    def broadcast(self, channels: Iterable[Channel], message: bytes) -> bool:
         """Send one message on many channels; False, and nothing was sent, when the engine has no room for it now."""
         several = list(channels)
         if not several:
             return True
         try:
-            self._engine.broadcast(several, message, text=text)
+            self._engine.broadcast(several, message)
         except EngineBusy:
             return False
         except EngineClosed:
@@ -127,6 +144,6 @@ class Channels:
                 log.warning("a message was left out", why=str(error), size=len(message))
             else:
                 # Too large for one of them, which is no concern of the others.
-                sent = [self.broadcast([channel], message, text=text) for channel in several]
+                sent = [self.broadcast([channel], message) for channel in several]
                 return any(sent)
         return True

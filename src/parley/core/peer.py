@@ -16,7 +16,7 @@ from typing import Protocol
 
 from parley.core.model import Subscription, Track
 from parley.core.style import Decisions, Give, PeerStyle, Stop, Take
-from parley.engine.engine import Channel, Consumer, Message, Producer, Transport
+from parley.engine.engine import Channel, Consumer, Producer, Transport
 from parley.engine.specs import ChannelId, CodecSpec, Kind, Mid, ProducerId, RecvSpec, SendSpec
 from parley.errors import Reason
 from parley.ids import ParticipantId, PeerId, SubscriptionId, TrackId
@@ -120,7 +120,10 @@ class Line(Protocol):
     def opened(self) -> None:
         """The channel can be used."""
 
-    def heard(self, message: Message) -> None: ...
+    def acknowledged(self) -> None:
+        """The first message has come, where it was awaited; what is behind it is held until the channel is linked or
+        told to ignore it.
+        """
 
     def ended(self, reason: str) -> None:
         """The channel is gone, and not by `Peers.close_channel`."""

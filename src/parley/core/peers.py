@@ -344,13 +344,25 @@ class Peers:
             return False
         return found.is_open
 
-    def open_channel(self, peer: PeerId, style: ChannelStyle, line: Line, limit_bytes: int) -> Channel:
-        """Open a data channel whose messages and end concern nobody but `line`.
+    def open_channel(
+        self, peer: PeerId, style: ChannelStyle, line: Line, limit_bytes: int, *, ack: bool = False
+    ) -> Channel:
+        """Open a data channel whose end concerns nobody but `line`; what arrives goes where it is linked to.
 
         limit_bytes: what may wait to be sent; beyond it the newest is dropped, or a reliable channel closed.
+        ack: the line is told of the first message, which goes nowhere else.
         Raises Busy, PeerNotFound.
         """
-        return self._channels.open_line(self.get(peer), style, line, limit_bytes)
+        return self._channels.open_line(self.get(peer), style, line, limit_bytes, ack=ack)
+
+    def link(self, source: Channel, to: Channel) -> None:
+        """Have the engine pass what arrives on one such channel on to another; it ends with either. Raises Busy."""
+        self._channels.link(source, to)
+
+    def unlink(self, peer: PeerId, source: Channel, to: Channel) -> None:
+        """Pass nothing more on from this peer's channel; no error when nothing was, or the peer is gone."""
+        if (found := self._peers.get(peer)) is not None:
+            self._channels.unlink(found, source, to)
 
     def close_channel(self, peer: PeerId, channel: Channel) -> None:
         """End a channel of `open_channel`; no error when it, or its peer, is gone. Its line is not told."""
@@ -418,9 +430,9 @@ class Peers:
                 return peer.channels[label]
         return None
 
-    def broadcast(self, channels: Iterable[Channel], message: bytes, *, text: bool = False) -> bool:
+    def broadcast(self, channels: Iterable[Channel], message: bytes) -> bool:
         """Send one message on many channels; False, and nothing was sent, when the engine has no room for it now."""
-        return self._channels.broadcast(channels, message, text=text)
+        return self._channels.broadcast(channels, message)
 
     # Deadlines.
 

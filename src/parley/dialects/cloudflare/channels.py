@@ -1,7 +1,8 @@
 """Data channels of sessions: a publisher's messages go to its subscribers, and some of theirs come back.
 
-Both ends of a channel are known by an id that the API hands out, so nothing is said on the wire to open one. The
-publisher's channel is `local` to its session; each subscriber has a `remote` one in its own.
+The engine passes them on, along links that are made and ended here. Both ends of a channel are known by an id that the
+API hands out, so nothing is said on the wire to open one. The publisher's channel is `local` to its session; each
+subscriber has a `remote` one in its own.
 Source: Cloudflare Realtime documentation, "DataChannels".
 """
 
@@ -12,11 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from parley.core.errors import Busy
 from parley.core.peer import Line
 from parley.core.peers import Peers
 from parley.core.style import ChannelStyle
 from parley.dialects.cloudflare import wire
-from parley.engine.engine import Channel, Message
+from parley.engine.engine import Channel
 from parley.ids import PeerId
 
 SERVER_EVENTS = "server-events"
@@ -36,7 +38,7 @@ class End(Line):
     peer: PeerId
     item: wire.ChannelItem
     id: int
-    channel: Channel | None = None
+    channel: Channel = field(init=False)
     status: Status = "initializing"
     closed_at: float = 0.0
     """On the loop's clock."""
@@ -60,14 +62,15 @@ class End(Line):
 
     def start(self, limit_bytes: int) -> None:
         """Open it. Raises Busy, PeerNotFound."""
-        self.channel = self.peers.open_channel(self.peer, self.style, self, limit_bytes)
+        ack = isinstance(self, Subscriber) and self.item.wait_for_ack is True
+        self.channel = self.peers.open_channel(self.peer, self.style, self, limit_bytes, ack=ack)
 
     def close(self) -> None:
         """End it from our side, with whatever depends on it."""
-        channel, was_open = self.channel, self.is_open
+        was_open = self.is_open
         self._finish()
-        if channel is not None and was_open:
-            self.peers.close_channel(self.peer, channel)
+        if was_open:
+            self.peers.close_channel(self.peer, self.channel)
 
     # What its channel tells.
 
@@ -75,8 +78,8 @@ class End(Line):
         if self.is_open:
             self.status = "active"
 
-    def heard(self, message: Message) -> None:
-        raise NotImplementedError
+    def acknowledged(self) -> None:
+        """Nobody says anything on it that is awaited here."""
 
     def ended(self, reason: str) -> None:
         self._finish()
@@ -95,14 +98,13 @@ class Publisher(End):
     holder: Subscriber | None = None
     """The one subscriber whose messages come back."""
 
-    def heard(self, message: Message) -> None:
-        """Pass a message on to whoever takes it now; to nobody else, and to nobody later."""
-        ready = [one for one in self.subscribers if one.channel is not None and one.is_open and one.is_ready]
-        channels = [one.channel for one in ready if one.channel is not None]
-        if not self.peers.broadcast(channels, message.data, text=message.text):
-            for one in ready:
-                if one.style.is_reliable:
-                    one.close()  # A gap would be worse.
+    def let_reply(self, one: Subscriber | None) -> None:
+        """Have this subscriber's messages come back, and no other's. Raises Busy."""
+        if one is not None and one.is_ready:
+            self.peers.link(one.channel, self.channel)
+        holder, self.holder = self.holder, one
+        if holder is not None and holder is not one:
+            self.peers.unlink(holder.peer, holder.channel, self.channel)
 
     def _finish(self) -> None:
         super()._finish()
@@ -121,33 +123,40 @@ class Subscriber(End):
     deadline: asyncio.TimerHandle | None = None
 
     def follow(self, publisher: Publisher, *, ack_s: float) -> None:
-        """Receive this publisher's messages from now on, or from the acknowledgement on."""
+        """Receive this publisher's messages from now on, or from the acknowledgement on. Raises Busy."""
         self.publisher = publisher
         publisher.subscribers.append(self)
-        self.set_reply(self.item.can_reply is True)
         if self.item.wait_for_ack:
             self.is_ready = False
             self.deadline = asyncio.get_running_loop().call_later(ack_s, self.close)
+        else:
+            self.peers.link(publisher.channel, self.channel)
+        self.set_reply(self.item.can_reply is True)
 
     def set_reply(self, allowed: bool) -> None:
-        """Let its messages come back, in place of anybody else's; or no longer."""
-        if self.publisher is None or not self.publisher.is_open:
+        """Let its messages come back, in place of anybody else's; or no longer. Raises Busy."""
+        publisher = self.publisher
+        if publisher is None or not publisher.is_open:
             return
         if allowed:
-            self.publisher.holder = self
-        elif self.publisher.holder is self:
-            self.publisher.holder = None
+            publisher.let_reply(self)
+        elif publisher.holder is self:
+            publisher.let_reply(None)
 
-    def heard(self, message: Message) -> None:
-        """The first message acknowledges, where that is awaited; others come back if it is the one that may reply."""
-        if not self.is_ready:
-            self.is_ready = True
-            self._stop_waiting()
-            return
+    def acknowledged(self) -> None:
+        """Receive from here on; what the client has said behind its first message comes back if it may reply."""
         publisher = self.publisher
-        if publisher is None or publisher.holder is not self or publisher.channel is None:
+        if publisher is None or not self.is_open:
             return
-        if not self.peers.broadcast([publisher.channel], message.data, text=message.text) and self.style.is_reliable:
+        self.is_ready = True
+        self._stop_waiting()
+        try:
+            self.peers.link(publisher.channel, self.channel)
+            if publisher.holder is self:
+                self.peers.link(self.channel, publisher.channel)
+            else:
+                self.channel.ignore()
+        except Busy:
             self.close()
 
     def _finish(self) -> None:
@@ -187,7 +196,7 @@ class Events(Line):
     def opened(self) -> None:
         self.status = "active"
 
-    def heard(self, message: Message) -> None:
+    def acknowledged(self) -> None:
         """Nothing is documented that a client could say here."""
 
     def ended(self, reason: str) -> None:

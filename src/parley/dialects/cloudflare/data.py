@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from parley.core.errors import NotFound
+from parley.core.errors import Busy, NotFound
 from parley.core.style import Decisions
 from parley.dialects.cloudflare import wire
 from parley.dialects.cloudflare.channels import SERVER_EVENTS, End, Events, Publisher, Subscriber
@@ -137,7 +137,11 @@ def _new(session: Session, item: wire.ChannelItem, find: Find) -> wire.ChannelRe
     end.start(session.settings.limits.channel_bytes)
     ends.add(end)
     if publisher is not None and isinstance(end, Subscriber):
-        end.follow(publisher, ack_s=session.settings.timeouts.ack_s)
+        try:
+            end.follow(publisher, ack_s=session.settings.timeouts.ack_s)
+        except Busy:
+            end.close()
+            raise
     return result.model_copy(update={"id": id})
 
 
