@@ -192,6 +192,17 @@ fn a_panic_in_a_timer_a_report_or_a_command_ends_its_own_transport() {
 fn a_panic_in_the_goodbye_leaves_nothing_behind() {
     let mut call = Call::new();
     let transport = call.stage.transports[call.victim];
+    let [leaving, staying] = [call.victim, call.bystander].map(|peer| {
+        let transport = call.stage.transports[peer];
+        let channel = call
+            .stage
+            .engine
+            .open_channel(transport, Default::default());
+        channel.unwrap()
+    });
+    leaving.link(&staying).unwrap();
+    staying.link(&leaving).unwrap();
+    call.stage.counted("links", 2);
 
     call.stage.engine.plant(Place::Goodbye, transport.0);
     call.stage.engine.close_transport(transport).unwrap();
@@ -201,6 +212,7 @@ fn a_panic_in_the_goodbye_leaves_nothing_behind() {
     call.stage.counted("panics", 1);
     assert_eq!(call.stage.counters()["transports"], 2);
     assert_eq!(call.stage.counters()["consumers"], 2);
+    assert_eq!(call.stage.counters()["links"], 0);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sctp_proto::PayloadProtocolIdentifier::{self, Binary, BinaryEmpty, String, StringEmpty};
 
 use super::call::FuzzCall;
-use crate::command::{ChannelOptions, Command, Hear, OnFull};
+use crate::command::{ChannelOptions, Command, Hear, OnFull, RequestId};
 use crate::data::Channel;
 use crate::event::{ChannelEnd, Event};
 
@@ -226,6 +226,22 @@ fn a_peer_that_resets_its_stream_leaves_the_links() {
     }));
     say(&mut call, 0, String, b"nobody hears");
     assert_eq!(heard(&mut call, 1, 1), []);
+}
+
+#[test]
+fn a_caller_that_does_not_look_delays_no_link() {
+    let (mut call, channels) = party(2);
+    link(&mut call, &channels[0], &channels[1]);
+    // More than half of what may wait for the caller: nothing is read for it any more.
+    let transport = call.peers[0].id;
+    for _ in 0..2100 {
+        let request = RequestId(1);
+        call.command(Command::Stats { transport, request });
+    }
+
+    say(&mut call, 0, String, b"passed on");
+
+    assert_eq!(heard(&mut call, 1, 1), [(String, b"passed on".to_vec())]);
 }
 
 #[test]
