@@ -17,11 +17,11 @@ use crate::spec::TransportId;
 /// and media waits for as long as that takes.
 pub(crate) const MAX_LINKS: usize = 1024;
 
-/// One message on its way to the channels that were linked when it arrived.
+/// Messages on their way to the channels that were linked when they arrived, in order. Together, so
+/// that small ones share a packet.
 pub(crate) struct Passed {
     pub to: Targets,
-    pub data: Bytes,
-    pub text: bool,
+    pub messages: Vec<(Bytes, bool)>,
 }
 
 /// Copied when it changes, shared by every message that is under way.
@@ -107,16 +107,20 @@ impl Links {
 
     /// Takes up a message that has arrived on a channel, if it is linked.
     pub fn pass(&mut self, from: ChannelId, data: &Bytes, text: bool) {
-        if let Some(source) = self.sources.get(&from) {
-            self.passed.push_back(Passed {
+        let Some(source) = self.sources.get(&from) else {
+            return;
+        };
+        let message = (data.clone(), text);
+        match self.passed.back_mut() {
+            Some(last) if Arc::ptr_eq(&last.to, &source.to) => last.messages.push(message),
+            _ => self.passed.push_back(Passed {
                 to: source.to.clone(),
-                data: data.clone(),
-                text,
-            });
+                messages: vec![message],
+            }),
         }
     }
 
-    /// The oldest message that is under way.
+    /// The oldest messages that are under way.
     pub fn next(&mut self) -> Option<Passed> {
         self.passed.pop_front()
     }

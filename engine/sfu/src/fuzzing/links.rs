@@ -87,6 +87,22 @@ fn a_message_goes_to_every_link_in_order_and_as_what_it_was() {
 }
 
 #[test]
+fn small_messages_share_their_packets() {
+    let (mut call, channels) = party(2);
+    link(&mut call, &channels[0], &channels[1]);
+    let before = call.count("datagrams_out");
+
+    for n in 0..200u8 {
+        call.peers[0].sctp.say(1, Binary, &[n]);
+    }
+    pass_time(&mut call, &[0, 1]);
+
+    let expected: Heard = (0..200).map(|n| (Binary, vec![n])).collect();
+    assert_eq!(heard(&mut call, 1, 1), expected);
+    assert!(call.count("datagrams_out") < before + 50);
+}
+
+#[test]
 fn two_channels_that_are_linked_to_each_other_do_not_echo() {
     let (mut call, channels) = party(2);
     link(&mut call, &channels[0], &channels[1]);

@@ -181,6 +181,7 @@ impl Shard {
 
     /// Sends and tells what this turn has brought.
     pub(crate) fn finish(&mut self, now: Instant) {
+        self.pass_on(now);
         self.arena.flush();
         let blocked = self.arena.is_blocked();
         if blocked != self.watching_writable {
@@ -193,6 +194,17 @@ impl Shard {
         self.port.mailbox.ring();
         if self.board_stale && now.saturating_duration_since(self.board_at) >= BOARD_AGE {
             self.write_board(now);
+        }
+    }
+
+    /// Sends what has arrived on linked channels to those they are linked to.
+    fn pass_on(&mut self, now: Instant) {
+        while let Some(Passed { to, messages }) = self.links.next() {
+            for to in to.iter() {
+                self.with_transport(to.transport, now, |peer, world| {
+                    peer.pass(to, &messages, world)
+                });
+            }
         }
     }
 
@@ -250,6 +262,7 @@ impl Shard {
             for (datagram, bytes) in received.datagrams() {
                 self.on_datagram(datagram, bytes, now);
             }
+            self.pass_on(now);
             self.arena.flush();
             if count < BATCH {
                 return;
@@ -585,27 +598,8 @@ impl Shard {
         true
     }
 
-    /// Runs work for one transport, and passes on what its channels have received.
-    fn with_peer(
-        &mut self,
-        key: usize,
-        now: Instant,
-        work: impl FnOnce(&mut Peer, &mut World<'_>) -> Result<(), Reason>,
-    ) {
-        self.alone(key, now, work);
-        while let Some(Passed { to, data, text }) = self.links.next() {
-            for to in to.iter() {
-                if let Some(key) = self.by_id.get(&to.transport).copied() {
-                    self.alone(key, now, |peer, world| {
-                        peer.pass(to, data.clone(), text, world)
-                    });
-                }
-            }
-        }
-    }
-
     /// Runs work for one transport. Whatever goes wrong in it, down to a panic, ends that transport.
-    fn alone(
+    fn with_peer(
         &mut self,
         key: usize,
         now: Instant,

@@ -338,13 +338,14 @@ impl Peer {
     pub fn pass(
         &mut self,
         to: &Arc<ChannelShared>,
-        data: Bytes,
-        text: bool,
+        messages: &[(Bytes, bool)],
         world: &mut World<'_>,
     ) -> Result<(), Reason> {
-        self.with_channels(world, |channels, sctp, cx| {
-            channels.pass(sctp, to, data, text, cx);
-        });
+        for (data, text) in messages {
+            self.with_channels(world, |channels, sctp, cx| {
+                channels.pass(sctp, to, data.clone(), *text, cx);
+            });
+        }
         self.run_sctp(world)
     }
 
