@@ -12,7 +12,7 @@ from parley.core.model import Limits
 from parley.core.peer import Line, Peer
 from parley.core.receiving import Report, Tell
 from parley.core.style import ChannelStyle
-from parley.engine.engine import Channel, Engine, OnFull
+from parley.engine.engine import Channel, Engine, MessageListener, OnFull
 from parley.engine.errors import BadValue, EngineBusy, EngineClosed, EngineError
 
 log = structlog.get_logger(__name__)
@@ -41,11 +41,14 @@ class Channels:
             peer.channels[style.label] = channel
             peer.own_channels.add(style.label)
 
-    def open_line(self, peer: Peer, style: ChannelStyle, line: Line, limit_bytes: int, *, ack: bool) -> Channel:
+    def open_line(
+        self, peer: Peer, style: ChannelStyle, line: Line, limit_bytes: int, *, ack: bool, hear: MessageListener | None
+    ) -> Channel:
         """Open a channel that is this line's own affair. Raises Busy.
 
         limit_bytes: what may wait to be sent; beyond it the newest is dropped, or a reliable channel closed.
         ack: the line hears of the first message; otherwise what arrives goes where it is linked to and nowhere else.
+        hear: hears every message besides, where `ack` does not.
         """
         try:
             channel = peer.transport.open_channel(
@@ -63,6 +66,8 @@ class Channels:
         self._tell(peer, lambda: channel.set_limit(limit_bytes, OnFull.CLOSE if style.is_reliable else OnFull.DROP_NEW))
         if ack:
             channel.listen(lambda _: line.acknowledged(), once=True)
+        elif hear is not None:
+            channel.listen(hear)
         else:
             channel.ignore()
         return channel

@@ -38,7 +38,7 @@ from parley.core.sending import Sending
 from parley.core.style import ChannelStyle, Choose, Give, PeerStyle, Take
 from parley.core.turns import Turns
 from parley.engine import events as engine_events
-from parley.engine.engine import Applied, Channel, Engine, Transport, TransportStats
+from parley.engine.engine import Applied, Channel, Engine, MessageListener, Transport, TransportStats
 from parley.engine.errors import BadValue, EngineBusy, EngineClosed, EngineError
 from parley.engine.events import EngineEvent, TransportEvent, TransportPhase
 from parley.engine.specs import Flow, Kind, Mid, TransportParams
@@ -345,15 +345,23 @@ class Peers:
         return found.is_open
 
     def open_channel(
-        self, peer: PeerId, style: ChannelStyle, line: Line, limit_bytes: int, *, ack: bool = False
+        self,
+        peer: PeerId,
+        style: ChannelStyle,
+        line: Line,
+        limit_bytes: int,
+        *,
+        ack: bool = False,
+        hear: MessageListener | None = None,
     ) -> Channel:
         """Open a data channel whose end concerns nobody but `line`; what arrives goes where it is linked to.
 
         limit_bytes: what may wait to be sent; beyond it the newest is dropped, or a reliable channel closed.
         ack: the line is told of the first message, which goes nowhere else.
+        hear: hears every message, besides.
         Raises Busy, PeerNotFound.
         """
-        return self._channels.open_line(self.get(peer), style, line, limit_bytes, ack=ack)
+        return self._channels.open_line(self.get(peer), style, line, limit_bytes, ack=ack, hear=hear)
 
     def link(self, source: Channel, to: Channel) -> None:
         """Have the engine pass what arrives on one such channel on to another; it ends with either. Raises Busy."""

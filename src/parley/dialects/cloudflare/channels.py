@@ -18,7 +18,7 @@ from parley.core.peer import Line
 from parley.core.peers import Peers
 from parley.core.style import ChannelStyle
 from parley.dialects.cloudflare import wire
-from parley.engine.engine import Channel
+from parley.engine.engine import Channel, MessageListener
 from parley.ids import PeerId
 
 SERVER_EVENTS = "server-events"
@@ -38,6 +38,8 @@ class End(Line):
     peer: PeerId
     item: wire.ChannelItem
     id: int
+    hear: MessageListener | None = None
+    """Hears every message, beside the engine's links."""
     channel: Channel = field(init=False)
     status: Status = "initializing"
     closed_at: float = 0.0
@@ -63,7 +65,7 @@ class End(Line):
     def start(self, limit_bytes: int) -> None:
         """Open it. Raises Busy, PeerNotFound."""
         ack = isinstance(self, Subscriber) and self.item.wait_for_ack is True
-        self.channel = self.peers.open_channel(self.peer, self.style, self, limit_bytes, ack=ack)
+        self.channel = self.peers.open_channel(self.peer, self.style, self, limit_bytes, ack=ack, hear=self.hear)
 
     def close(self) -> None:
         """End it from our side, with whatever depends on it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from parley.core.errors import Busy, NotFound
 from parley.core.style import Decisions
@@ -19,6 +20,7 @@ from parley.dialects.cloudflare.errors import (
     Problem,
     gone,
 )
+from parley.dialects.cloudflare.feeds import Follower, Said, say
 from parley.dialects.cloudflare.session import Session
 from parley.engine.specs import Kind
 from parley.ids import ParticipantId, read
@@ -117,7 +119,7 @@ def _check_data(view: RemoteView) -> Decisions:
 def _new(session: Session, item: wire.ChannelItem, find: Find) -> wire.ChannelResult:
     result = _echo(item)
     ends = session.ends
-    publisher = None
+    publisher, said = None, None
     if item.data_channel_name == SERVER_EVENTS:
         return result.failed(REPEATED_CHANNEL)
     if item.location == "local":
@@ -125,15 +127,15 @@ def _new(session: Session, item: wire.ChannelItem, find: Find) -> wire.ChannelRe
             return result.failed(REPEATED_CHANNEL)
     else:
         publisher = _publisher(session, item, find)
-        if publisher is None:
+        said = _said(session, item) if publisher is None else None
+        if publisher is None and said is None:
             return result.failed(NO_CHANNEL)
-        if ends.subscribed(publisher) is not None:
+        if _followed(session, publisher, said) is not None:
             return result.failed(REPEATED_CHANNEL)
     id = ends.free_id(asyncio.get_running_loop().time())
     if id is None:
         return result.failed(Fault(ItemCode.INVALID_PARAMS, "The session has as many data channels as it may"))
-    make = Publisher if publisher is None else Subscriber
-    end: End = make(session.core.peers, session.peer, item, id)
+    end = _make(session, item, id, publisher, said)
     end.start(session.settings.limits.channel_bytes)
     ends.add(end)
     if publisher is not None and isinstance(end, Subscriber):
@@ -142,7 +144,31 @@ def _new(session: Session, item: wire.ChannelItem, find: Find) -> wire.ChannelRe
         except Busy:
             end.close()
             raise
+    elif isinstance(end, Follower):
+        session.feeds.add(end)
     return result.model_copy(update={"id": id})
+
+
+def _make(session: Session, item: wire.ChannelItem, id: int, publisher: Publisher | None, said: Said | None) -> End:
+    peers, peer = session.core.peers, session.peer
+    if publisher is not None:
+        return Subscriber(peers, peer, item, id)
+    if said is None:
+        made = Publisher(peers, peer, item, id)
+        if not session.core.rooms.room_of(session.id).is_private:
+            made.hear = partial(say, session.core, session.id, made)
+        return made
+    return Follower(
+        peers,
+        peer,
+        item,
+        id,
+        said=said,
+        core=session.core,
+        feeds=session.feeds,
+        can_reply=item.can_reply is True,
+        is_ready=not item.wait_for_ack,
+    )
 
 
 def _update(session: Session, item: wire.ChannelItem, find: Find) -> wire.ChannelResult:
@@ -158,8 +184,9 @@ def _update(session: Session, item: wire.ChannelItem, find: Find) -> wire.Channe
         end = session.ends.get(item.id)
     else:
         publisher = _publisher(session, item, find)
-        end = session.ends.subscribed(publisher) if publisher is not None else None
-    if not isinstance(end, Subscriber):
+        said = _said(session, item) if publisher is None else None
+        end = _followed(session, publisher, said)
+    if not isinstance(end, Subscriber | Follower):
         return result.failed(NO_CHANNEL)
     if item.can_reply is not None:
         end.set_reply(item.can_reply)
@@ -193,6 +220,25 @@ def _publisher(session: Session, item: wire.ChannelItem, find: Find) -> Publishe
         return None
     found = find(f"{id:032x}")
     return None if found is None else found.ends.published(item.data_channel_name)
+
+
+def _said(session: Session, item: wire.ChannelItem) -> Said | None:
+    """What a remote channel is to hear, where it names somebody in the session's room."""
+    id = read(item.session_id or "")
+    try:
+        found = session.core.rooms.find_participant(session.participant.grant, ParticipantId(id or 0))
+    except NotFound:
+        return None
+    if found.room != session.participant.room or found.id == session.id:
+        return None
+    return Said(found.id, session.id, item.data_channel_name)
+
+
+def _followed(session: Session, publisher: Publisher | None, said: Said | None) -> End | None:
+    """The open end of a session that hears this already."""
+    if publisher is not None:
+        return session.ends.subscribed(publisher)
+    return session.feeds.get(said) if said is not None else None
 
 
 def _echo(item: wire.ChannelItem) -> wire.ChannelResult:

@@ -23,6 +23,7 @@ from parley.core.model import LeaveReason, Terms
 from parley.dialects.cloudflare import adapters, channels, closing, data, pulling, styles, tracks, wire
 from parley.dialects.cloudflare.auth import Binding, Caller, authenticate, read_binding
 from parley.dialects.cloudflare.errors import Code, Problem, gone, problem
+from parley.dialects.cloudflare.feeds import Feeds
 from parley.dialects.cloudflare.openapi import document
 from parley.dialects.cloudflare.session import Local, Remote, Session
 from parley.dialects.cloudflare.settings import CloudflareSettings
@@ -65,6 +66,7 @@ class Cloudflare:
         self._random = random
         self._style = styles.style(settings)
         self._sessions: dict[ParticipantId, Session] = {}
+        self._feeds = Feeds()
         self._operations: Mapping[str, tuple[str, Handler]] = {
             "sessions/new": ("POST", self._new_session),
             "sessions/*": ("GET", self._state),
@@ -181,12 +183,13 @@ class Cloudflare:
         except BaseException:
             core.rooms.leave(seat.id, LeaveReason.INTERNAL)
             raise
-        session = Session(core, settings, caller, seat.id, peer.id, self._random)
+        session = Session(core, settings, caller, seat.id, peer.id, self._random, self._feeds)
         self._sessions[seat.id] = session
         return session
 
     def _hear(self, event: Event) -> None:
-        """Sessions look up everything but their own end."""
+        """Sessions look up everything but their own end, and what is said in their rooms."""
+        self._feeds.hear(event)
         if isinstance(event, ParticipantLeft):
             self._sessions.pop(event.participant.id, None)
 

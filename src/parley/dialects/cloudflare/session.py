@@ -28,6 +28,7 @@ from parley.dialects.cloudflare.errors import (
     gone,
     open_offer,
 )
+from parley.dialects.cloudflare.feeds import Feeds
 from parley.dialects.cloudflare.settings import CloudflareSettings
 from parley.engine.specs import Mid
 from parley.ids import ParticipantId, PeerId, SubscriptionId, TrackId, to_hex
@@ -72,6 +73,7 @@ class Session:
         id: ParticipantId,
         peer: PeerId,
         random: Random,
+        feeds: Feeds,
     ) -> None:
         self.core = core
         self.settings = settings
@@ -82,6 +84,7 @@ class Session:
         self.locals: list[Local] = []
         self.remotes: list[Remote] = []
         self.ends = Ends()
+        self.feeds = feeds
         self.ufrag = ""
         """Of the client's last description."""
         self._turn = asyncio.Lock()
