@@ -42,19 +42,21 @@ class Participant:
     def video_from(self, identity: str) -> Heard:
         return self.heard.get((identity, rtc.TrackKind.KIND_VIDEO), Heard())
 
-    async def speak(self, hertz: float = 440.0) -> rtc.LocalTrackPublication:
+    async def speak(self, hertz: float = 440.0, *, name: str = "tone") -> rtc.LocalTrackPublication:
         """Publish a steady tone."""
         source = rtc.AudioSource(SAMPLE_RATE_HZ, 1)
-        track = rtc.LocalAudioTrack.create_audio_track("tone", source)
+        track = rtc.LocalAudioTrack.create_audio_track(name, source)
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         publication = await self.room.local_participant.publish_track(track, options)
         self._tasks.append(asyncio.create_task(_sing(source, hertz)))
         return publication
 
-    async def show(self, width: int = 640, height: int = 360, *, simulcast: bool = False) -> rtc.LocalTrackPublication:
+    async def show(
+        self, width: int = 640, height: int = 360, *, name: str = "picture", simulcast: bool = False
+    ) -> rtc.LocalTrackPublication:
         """Publish a moving picture of this size at 15 frames a second."""
         source = rtc.VideoSource(width, height)
-        track = rtc.LocalVideoTrack.create_video_track("picture", source)
+        track = rtc.LocalVideoTrack.create_video_track(name, source)
         options = rtc.TrackPublishOptions(
             source=rtc.TrackSource.SOURCE_CAMERA, simulcast=simulcast, video_codec=rtc.VideoCodec.VP8
         )

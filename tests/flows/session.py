@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
-from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, VideoStreamTrack
 
 from .participant import Heard
@@ -41,6 +41,8 @@ class Session:
         self.pc = RTCPeerConnection()
         self.heard: dict[str, Heard] = {}
         """What arrived, by mid."""
+        self.sending: dict[str, RTCRtpTransceiver] = {}
+        """What it publishes, by name."""
         self.opened: list[str] = []
         """Labels of the data channels that the server opened."""
         self.pc.on("datachannel", lambda channel: self.opened.append(channel.label))
@@ -58,6 +60,7 @@ class Session:
     async def push(self, **tracks: MediaStreamTrack) -> Json:
         """Publish these under their names."""
         senders = {name: self.pc.addTransceiver(track, direction="sendonly") for name, track in tracks.items()}
+        self.sending |= senders
         await self.pc.setLocalDescription(await self.pc.createOffer())
         items = [{"location": "local", "mid": one.mid, "trackName": name} for name, one in senders.items()]
         pushed = await self.call("POST", "tracks/new", {"sessionDescription": _described(self.pc), "tracks": items})
@@ -68,18 +71,31 @@ class Session:
         """Receive tracks of sessions, as (session, name); the mid of each."""
         items = [{"location": "remote", "sessionId": session, "trackName": name} for session, name in tracks]
         pulled = await self.call("POST", "tracks/new", {"tracks": items})
-        assert pulled["requiresImmediateRenegotiation"] is True, pulled
-        await self._take(pulled)
-        await self.pc.setLocalDescription(await self.pc.createAnswer())
-        assert await self.call("PUT", "renegotiate", {"sessionDescription": _described(self.pc)}) == {}
         assert all("mid" in one for one in pulled["tracks"]), pulled["tracks"]
+        await self._answer(pulled)
         return {(one["sessionId"], one["trackName"]): one["mid"] for one in pulled["tracks"]}
+
+    async def find(self, publisher: str, name: str, *, within_s: float = 10) -> str:
+        """Receive a track that may have yet to come; its mid."""
+        item = {"location": "remote", "sessionId": publisher, "trackName": name}
+        async with asyncio.timeout(within_s):
+            while True:
+                pulled = await self.call("POST", "tracks/new", {"tracks": [item]})
+                if "mid" in pulled["tracks"][0]:
+                    break
+                await asyncio.sleep(0.05)
+        await self._answer(pulled)
+        mid: str = pulled["tracks"][0]["mid"]
+        return mid
+
+    async def close(self, *mids: str) -> None:
+        """Stop sending or receiving on these sections, without an exchange."""
+        closed = await self.call("PUT", "tracks/close", {"tracks": [{"mid": mid} for mid in mids], "force": True})
+        assert closed["tracks"] == [{"mid": mid} for mid in mids]
 
     async def establish(self) -> None:
         """Bring data up by an offer of the server's."""
-        await self._take(await self.call("POST", "datachannels/establish", {}))
-        await self.pc.setLocalDescription(await self.pc.createAnswer())
-        assert await self.call("PUT", "renegotiate", {"sessionDescription": _described(self.pc)}) == {}
+        await self._answer(await self.call("POST", "datachannels/establish", {}))
 
     async def channel(self, name: str, publisher: str = "", **options: Any) -> Channel:
         """Publish a data channel, or subscribe to that of another session."""
@@ -118,6 +134,12 @@ class Session:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.pc.close()
+
+    async def _answer(self, offered: Json) -> None:
+        assert offered["requiresImmediateRenegotiation"] is True, offered
+        await self._take(offered)
+        await self.pc.setLocalDescription(await self.pc.createAnswer())
+        assert await self.call("PUT", "renegotiate", {"sessionDescription": _described(self.pc)}) == {}
 
     async def _take(self, answered: Json) -> None:
         described = answered["sessionDescription"]

@@ -1,0 +1,1 @@
+"""What holds of every dialect: the same stories, told by the clients of each."""
