@@ -31,7 +31,6 @@ globalThis.driver = (() => {
       .on(RoomEvent.TrackSubscribed, (track, pub, p) => {
         note("subscribed", { identity: p.identity, source: pub.source, kind: track.kind });
         const element = track.attach();
-        element.muted = track.kind === "audio";
         document.body.append(element);
         state.tracks[`${p.identity}/${pub.source}`] = track;
       })
