@@ -112,6 +112,8 @@ class Media(Section):
     max_transports_per_room: int = Field(default=5_000, ge=1, le=1 << 20)
     max_pending: int = Field(default=1_000, ge=1, le=1 << 20)
     """Media connections that are being made at one time."""
+    failed_s: float = Field(default=10.0, gt=0)
+    """Silence after which a connection counts as failed, and the time it has to be made."""
     stun_rate: int = Field(default=200, ge=1, le=1 << 20)
     """Connectivity checks a second that are looked at from one address (IPv6: one /64) that has passed none yet."""
 

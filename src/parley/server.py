@@ -340,6 +340,8 @@ def _engine_config(media: Media) -> EngineConfig:
         bind=media.bind,
         udp_port=media.udp_port,
         announce=media.announce,
+        disconnected_s=media.failed_s / 2,
+        failed_s=media.failed_s,
         stun_rate=media.stun_rate,
         max_pending=media.max_pending,
         max_transports=media.max_transports,

@@ -823,6 +823,32 @@ async def test_a_peer_that_cannot_be_told_of_the_end_of_its_own_track_ends_in_or
     assert core.rooms.participants(bob.seat.room.id) == ()
 
 
+async def test_a_peer_that_is_lost_may_come_back_for_a_while(
+    core: Core, join: Join, fake_engine: FakeEngine, clock: FakeClock
+) -> None:
+    seat = join("ada")
+    peer = core.peers.open(seat.id, publishing(primary=True, return_s=20, connect_gate_s=0.01))
+    transport = fake_engine.transports[peer.transport.id]  # type: ignore[index]
+    transport.connect()
+    transport.fail()
+    clock.advance(19)
+    core.sweep()
+    assert not await core.peers.connected(peer.id)
+    transport.connect()
+
+    assert await core.peers.connected(peer.id)
+    clock.advance(21)
+    core.sweep()
+    told = names(read(seat))
+    assert told.count("PeerConnected") == 1
+    assert "PeerFailed" not in told
+
+    transport.fail()
+    clock.advance(20.1)
+    core.sweep()
+    assert names(read(seat)) == ["PeerFailed", "ParticipantLeft"]
+
+
 async def test_what_the_engine_could_not_tell_is_asked_again(
     core: Core, arrive: Arrive, fake_engine: FakeEngine
 ) -> None:

@@ -13,10 +13,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx2
 from livekit import api
@@ -77,6 +78,11 @@ class Server:
     def ws(self) -> str:
         return f"ws://127.0.0.1:{self.port}"
 
+    def memory(self) -> int:
+        """Bytes of memory the server has resident now."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
     def descriptors(self) -> int:
         """How many file descriptors the server holds open now."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
@@ -105,14 +111,19 @@ async def until(holds: Callable[[], object], *, within_s: float, what: str, ever
 
 
 @contextlib.asynccontextmanager
-async def running_server(*flags: str, udp_port: int | None = None, dev: bool = True) -> AsyncIterator[Server]:
-    """Start `parley serve`, with --dev if not told otherwise, on free loopback ports; stop it by its own pid."""
+async def running_server(
+    *flags: str, udp_port: int | None = None, dev: bool = True, environ: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[Server]:
+    """Start `parley serve`, with --dev if not told otherwise, on free loopback ports; stop it by its own pid.
+
+    environ: what else it is configured with, as `PARLEY_SECTION__KEY`.
+    """
     port, udp = free_port(), udp_port or free_port(socket.SOCK_DGRAM)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "parley", "serve", *(["--dev"] if dev else []),
         "--bind", f"127.0.0.1:{port}", "--udp-port", str(udp), *flags,
         cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "src")},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "src"), **environ},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip

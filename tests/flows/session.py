@@ -198,10 +198,11 @@ class App:
 
 
 @contextlib.asynccontextmanager
-async def calling(server: Server, app: str = "devapp", secret: str = "secret") -> AsyncIterator[App]:
-    """An app of a development server; its sessions end with the block."""
+async def calling(server: Server | str, app: str = "devapp", secret: str = "secret") -> AsyncIterator[App]:
+    """An app of a server, or of the one at this URL; its sessions end with the block."""
+    url = server if isinstance(server, str) else server.http
     headers = {"authorization": f"Bearer {secret}"}
-    async with httpx2.AsyncClient(base_url=f"{server.http}/v1/apps/{app}", headers=headers, timeout=15) as http:
+    async with httpx2.AsyncClient(base_url=f"{url}/v1/apps/{app}", headers=headers, timeout=15) as http:
         caller = App(http)
         try:
             yield caller

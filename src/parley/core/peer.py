@@ -142,6 +142,8 @@ class Peer:
         self.negotiator = negotiator
         self.lock = asyncio.Lock()
         self.connected = asyncio.Event()
+        self.has_connected = False
+        """Whether it ever was; one that may come back is not connected while it is lost."""
         self.closed_for: Reason | None = None
         """Why it is closed; None while it is open."""
         self.receivers: dict[Mid, Receiver] = {}

@@ -92,6 +92,7 @@ class Peers:
         self._of: dict[ParticipantId, dict[PeerId, Peer]] = {}
         self._group_of: dict[ParticipantId, int] = {}
         self._offers = Leases[PeerId]()
+        self._returns = Leases[PeerId]()
         self._unclosed: list[Transport] = []
         self._overdue: list[PeerId] = []
         """Whose offers are to be withdrawn."""
@@ -459,6 +460,9 @@ class Peers:
                 continue
             limit = peer.style.offer_timeout_s
             self._fail(peer, Failure(Reason.OFFER_TIMEOUT, f"no answer to an offer within {limit:g} s"))
+        for id in self._returns.due(now):
+            if (peer := self._peers.get(id)) is not None:
+                self._fail(peer, Failure(Reason.PEER_FAILED, "the connection failed and did not come back"))
         unclosed, self._unclosed = self._unclosed, []
         for transport in unclosed:
             self._end_transport(transport)
@@ -531,6 +535,10 @@ class Peers:
         match phase:
             case TransportPhase.CONNECTED:
                 self._connect(peer)
+            case TransportPhase.FAILED if peer.style.return_s:
+                peer.connected.clear()
+                if peer.id not in self._returns:
+                    self._returns.set(peer.id, self._clock.monotonic() + peer.style.return_s)
             case TransportPhase.FAILED:
                 self._fail(peer, Failure(Reason.PEER_FAILED, reason or "the connection failed"))
             case TransportPhase.CLOSED:
@@ -539,10 +547,14 @@ class Peers:
                 pass
 
     def _connect(self, peer: Peer) -> None:
-        if not peer.connected.is_set():
-            peer.connected.set()
+        self._returns.drop(peer.id)
+        if peer.connected.is_set():
+            return
+        peer.connected.set()
+        if not peer.has_connected:
+            peer.has_connected = True
             self._report(facts.PeerUp(peer.participant, peer.id, is_primary=peer.style.primary))
-            self._sending.connect(peer)
+        self._sending.connect(peer)
 
     # An exchange, step by step.
 
@@ -645,6 +657,7 @@ class Peers:
         del self._peers[peer.id]
         self._of.get(peer.participant, {}).pop(peer.id, None)
         self._offers.drop(peer.id)
+        self._returns.drop(peer.id)
         peer.negotiator.close()
         peer.connected.set()  # Whoever waits at the gate need not wait for its end.
         peer.has_data.set()

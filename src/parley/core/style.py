@@ -108,5 +108,7 @@ class PeerStyle:
     withdraw_offers: bool = False
     """Whether an offer that is not answered in time is withdrawn instead, connected or not: what it would have
     carried fails, and the participant stays."""
+    return_s: float = 0.0
+    """How long a peer whose connection has failed may take to come back, before it counts as failed."""
     connect_gate_s: float = 5.0
     """How long `Peers.connected` waits for the peer to be connected."""

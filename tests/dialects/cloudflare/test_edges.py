@@ -23,7 +23,6 @@ pytestmark = pytest.mark.anyio
 Case = Callable[[App, FakeClock], Awaitable[None]]
 CASES: dict[int, tuple[str, Case]] = {}
 ABSENT = {
-    **dict.fromkeys((36,), "a lost connection ends its session at once"),
     **dict.fromkeys((45, 46, 47), "one simulcast layer is forwarded, whichever is preferred"),
     **dict.fromkeys(range(61, 69), "WebSocket adapters"),
 }
@@ -383,6 +382,29 @@ async def _(app: App, clock: FakeClock) -> None:
     clock.advance(3)
     app.core.sweep()
     await refused(session.ask(local("a", kind="audio"), expect=410), "session_error")
+
+
+@case(36, "a call on a session that has lost its connection, which may come back")
+async def _(app: App, clock: FakeClock) -> None:
+    ada, bob = await app.session(), await app.session()
+    await ada.push(cam=VP8)
+    await bob.pull(ada.remote("cam"))
+    bob.transport.fail()
+    clock.advance(12)
+    app.core.sweep()
+    found = await refused(bob.ask(ada.remote("cam"), expect=410), "session_error")
+    assert "disconnected" in found["errorDescription"]
+    assert await bob.statuses() == {"remote cam": "active"}
+    # An offer that restarts ICE does not wait.
+    bob.side.restart_ice()
+    added = await bob.call("POST", "tracks/new", {"sessionDescription": bob.offer(), "autoDiscover": True})
+    bob.take(added["sessionDescription"])
+    bob.transport.connect()
+    assert (await bob.ask(ada.remote("cam")))["tracks"][0]["mid"] == "1"
+    bob.transport.fail()
+    clock.advance(20.1)
+    app.core.sweep()
+    await refused(bob.call("GET", "", expect=410), "session_error")
 
 
 @case(37, "the subscriber of a collected publication")

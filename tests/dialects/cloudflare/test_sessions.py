@@ -355,13 +355,15 @@ async def test_an_app_sees_its_own_sessions_and_the_rooms_of_its_tenant(app: App
     assert hidden["errorCode"] == "not_found_track_error"
 
 
-async def test_a_session_that_goes_leaves_nothing_behind(app: App, core: Core) -> None:
+async def test_a_session_that_goes_leaves_nothing_behind(app: App, core: Core, clock: FakeClock) -> None:
     ada, bob = await app.session(), await app.session()
     await ada.push(cam=VP8)
     await bob.pull(ada.remote("cam"))
 
     ada.transport.fail()
     bob.transport.fail()
+    clock.advance(20.1)
+    core.sweep()
 
     assert core.rooms.count().participants == 0
     assert core.rooms.count().subscriptions == 0

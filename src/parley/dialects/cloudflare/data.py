@@ -12,7 +12,6 @@ from parley.dialects.cloudflare import wire
 from parley.dialects.cloudflare.channels import SERVER_EVENTS, End, Events, Publisher, Subscriber
 from parley.dialects.cloudflare.errors import (
     NO_CHANNEL,
-    NOT_READY,
     REPEATED_CHANNEL,
     Code,
     Fault,
@@ -92,7 +91,7 @@ async def new(session: Session, items: Sequence[wire.ChannelItem], find: Find) -
     if not (peers.has_data(session.peer) or peers.offers_data(session.peer)):
         raise Problem(Code.INVALID_PARAMS, NOT_ESTABLISHED)
     if not await peers.data_ready(session.peer):
-        raise Problem(Code.NOT_READY, NOT_READY)
+        raise session.unconnected()
     if not peers.get(session.peer).is_open:
         raise gone()
     return [_new(session, item, find) for item in items]

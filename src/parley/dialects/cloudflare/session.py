@@ -145,10 +145,14 @@ class Session:
         if not self.is_negotiated or (sdp is not None and wire.ufrag(sdp) not in ("", self.ufrag)):
             return
         if not await self.core.peers.connected(self.peer):
-            if not self.core.peers.get(self.peer).is_open:
-                raise gone()
-            raise Problem(Code.NOT_READY, NOT_READY)
+            raise self.unconnected()
         self.core.peers.get(self.peer)  # Whoever waited for a peer that has ended is let go too.
+
+    def unconnected(self) -> Problem:
+        """What a call is told that has waited for the connection in vain: it was never there, or it is lost."""
+        peer = self.core.peers.get(self.peer)
+        is_lost = peer.has_connected and not peer.is_connected
+        return gone() if is_lost else Problem(Code.NOT_READY, NOT_READY)
 
     # What it carries.
 

@@ -35,6 +35,8 @@ class Timeouts(Section):
     """How long a call waits for those before it on the same session."""
     renegotiate_s: float = Field(default=30.0, gt=0)
     """How long an offer of the server's may stay unanswered before it is withdrawn."""
+    return_s: float = Field(default=20.0, ge=0)
+    """How long a session may take to come back once its connection counts as failed (`media.failed_s`)."""
     unused_s: float = Field(default=600.0, gt=0)
     """How long a session lives without ever being connected."""
     ack_s: float = Field(default=30.0, gt=0)

@@ -28,6 +28,7 @@ def style(settings: CloudflareSettings) -> PeerStyle:
         keep_emptied=True,
         withdraw_offers=True,
         offer_timeout_s=settings.timeouts.renegotiate_s,
+        return_s=settings.timeouts.return_s,
         connect_gate_s=settings.timeouts.connect_gate_s,
     )
 
