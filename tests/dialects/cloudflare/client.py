@@ -18,6 +18,7 @@ from parley.ids import ParticipantId
 from parley.negotiation import CodecPref, Direction, MLinePlan, Msid, Negotiator
 from tests.core.clients import OPUS, VP8
 from tests.core.clients import Client as Side
+from tests.dialects.cloudflare.shapes import check_shape
 from tests.fakes import FakeChannel, FakeEngine, FakeTransport
 
 SECRET = "a secret of thirty-two characters"
@@ -57,6 +58,7 @@ class App:
         assert answer.status_code == expect, answer.text
         _check(answer)
         found: Json = answer.json()
+        check_shape(method, path.partition("?")[0], answer.status_code, found)
         return found
 
     async def session(self, query: str = "", *, app: str = "app", body: object = None) -> Session:

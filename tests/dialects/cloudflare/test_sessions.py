@@ -9,7 +9,7 @@ import pytest
 from parley.core.core import Core
 from parley.engine.specs import Kind, Mid
 from parley.negotiation import Direction
-from tests.dialects.cloudflare.client import OPUS, VP8, App, line, local
+from tests.dialects.cloudflare.client import OPUS, SECRET, VP8, App, line, local
 from tests.fakes import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -466,3 +466,11 @@ async def test_sixty_four_tracks_are_pulled_in_one_call(app: App) -> None:
 
     assert [one["mid"] for one in added["tracks"]] == [str(number) for number in range(64)]
     assert all(bob.source(str(number)) is not None for number in range(64))
+
+
+@pytest.mark.parametrize("path", ["app%0A/sessions/new", "app/sessions/%0A/x", "%0Aapp", "app/sessions/%ff", "", "/"])
+async def test_whatever_a_path_holds_is_answered_as_json(app: App, path: str) -> None:
+    answer = await app.http.get(f"/v1/apps/{path}", headers={"authorization": f"Bearer {SECRET}"})
+
+    assert answer.status_code in (404, 410)
+    assert "errorCode" in answer.json()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from random import Random, SystemRandom
 
 import structlog
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -90,7 +91,7 @@ class Cloudflare:
     @property
     def routes(self) -> list[BaseRoute]:
         face = _Face(self._answer)
-        calls = [Route(path, face) for prefix in PREFIXES for path in (prefix, prefix + "/{path:path}")]
+        calls = [Route(path, face) for prefix in PREFIXES for path in (prefix, prefix + "/{path:rest}")]
         return [Route("/v1/openapi.json", _Face(self._describe)), *calls]
 
     async def drain(self, within_s: float) -> int:
@@ -277,6 +278,21 @@ class Cloudflare:
 
     async def _close_adapters(self, call: Call) -> Response:
         return _json(503, adapters.close(wire.read(wire.AdaptersClose, call.body)))
+
+
+class _Rest(Convertor[str]):
+    """The rest of a path, whatever it is: Starlette's own ends at a line break, and its answer is not JSON."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("rest", _Rest())
 
 
 class _Face:
