@@ -73,12 +73,48 @@ globalThis.sfu = (() => {
       throw new Error(`no sound on section ${mid}`);
     };
 
+    // Bring data up by an offer of the server's; the channel it opens is kept.
+    self.establish = async () => {
+      const opened = new Promise((done) => { pc.ondatachannel = ({ channel }) => done(channel); });
+      const asked = await self.operate("POST", "datachannels/establish", {});
+      await self.answer(asked.sessionDescription);
+      self.events = await opened;
+      return { asked, label: self.events.label, id: self.events.id };
+    };
+
+    self.answer = async (offer) => {
+      await pc.setRemoteDescription(offer);
+      await pc.setLocalDescription(await pc.createAnswer());
+      const { type, sdp } = pc.localDescription;
+      return self.operate("PUT", "renegotiate", { sessionDescription: { type, sdp } });
+    };
+
+    // Make a channel by its item, and our end of it; resolves when it is open.
+    self.channel = async (item) => {
+      const { dataChannels: [made] } = await self.operate("POST", "datachannels/new", { dataChannels: [item] });
+      if (made.errorCode) throw new Error(made.errorDescription);
+      const { ordered, maxRetransmits } = item;
+      const dc = pc.createDataChannel(item.dataChannelName, { negotiated: true, id: made.id, ordered, maxRetransmits });
+      const end = { made, dc, received: [] };
+      dc.onmessage = ({ data }) => end.received.push(data);
+      await until(() => dc.readyState === "open", "an open channel");
+      return end;
+    };
+
     return self;
+  }
+
+  async function until(holds, what) {
+    for (let turn = 0; turn < 200; turn++) {
+      if (holds()) return;
+      await new Promise((done) => setTimeout(done, 50));
+    }
+    throw new Error(`not within 10 s: ${what}`);
   }
 
   const devices = (video = { width: 640, height: 360, frameRate: 15 }) => navigator.mediaDevices.getUserMedia({ audio: true, video });
   const remote = ({ id }, trackName, more = {}) => ({ location: "remote", sessionId: id, trackName, ...more });
   const local = (trackName, mid, more = {}) => ({ location: "local", trackName, mid, ...more });
 
-  return { at, call, session, devices, remote, local };
+  return { at, call, session, until, devices, remote, local };
 })();

@@ -2,40 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
-
 import pytest
-from playwright.async_api import Page
 
-from .browser import chromium
 from .server import Server
+from .sfu import PUBLISHER, page, run
 
 pytestmark = [pytest.mark.anyio, pytest.mark.native, pytest.mark.browser]
-
-DRIVER = Path(__file__).with_name("sfu.js")
-
-PUBLISHER = """
-    const ada = await sfu.session();
-    for (const track of (await sfu.devices()).getTracks()) ada.pc.addTransceiver(track, { direction: "sendonly" });
-    const [mic, cam] = ada.pc.getTransceivers();
-"""
-
-
-@contextlib.asynccontextmanager
-async def page(server: Server) -> AsyncIterator[Page]:
-    async with chromium() as browser:
-        opened = await browser.new_page()
-        await opened.goto(f"{server.http}/healthz")
-        await opened.add_script_tag(path=DRIVER)
-        await opened.evaluate("url => sfu.at(url, 'secret')", f"{server.http}/v1/apps/devapp")
-        yield opened
-
-
-async def run(opened: Page, program: str) -> Any:
-    return await opened.evaluate(f"async () => {{ {program} }}")
 
 
 async def test_a_player_with_its_own_offer_plays_what_was_found_in_a_publishers(server: Server) -> None:

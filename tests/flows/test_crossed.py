@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +11,9 @@ from .browser import Client, chromium
 from .media import Picture, Tone
 from .server import Server, token, until
 from .session import calling
+from .sfu import opened
 
 pytestmark = [pytest.mark.anyio, pytest.mark.native, pytest.mark.browser]
-
-SFU = Path(__file__).with_name("sfu.js")
 
 
 async def in_room(browser: Browser, server: Server, room: str, *, simulcast: bool = False) -> Client:
@@ -53,10 +51,7 @@ async def test_a_session_of_aiortc_sees_and_hears_a_browsers_participant(server:
 async def test_a_browsers_own_connection_sees_and_hears_a_browsers_participant(server: Server, room_name: str) -> None:
     async with chromium() as browser:
         sid, mic, cam = await published(await in_room(browser, server, room_name, simulcast=True))
-        page = await (await browser.new_context()).new_page()
-        await page.goto(f"{server.http}/healthz")
-        await page.add_script_tag(path=SFU)
-        await page.evaluate("url => sfu.at(url, 'secret')", f"{server.http}/v1/apps/devapp")
+        page = await opened(browser, server)
 
         seen: dict[str, Any] = await page.evaluate(
             """async ([id, mic, cam]) => {

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx2 as httpx
+import pytest
 import schemathesis
 import structlog
 from hypothesis import HealthCheck, settings
@@ -25,6 +26,8 @@ from parley.dialects.cloudflare.openapi import document
 from tests.core.clients import VP8
 from tests.dialects.cloudflare.client import SECRET, App, Session
 from tests.fakes import FakeClock, FakeEngine
+
+pytestmark = pytest.mark.slow
 
 SCHEMA = schemathesis.openapi.from_dict(document("1"))
 CHECKS = [
