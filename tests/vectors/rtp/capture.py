@@ -1,14 +1,17 @@
 """Capture the RTP traces anew: `python -m tests.vectors.rtp.capture` from the root, after `tools/run loadgen`.
 
-Headless Chromium publishes with livekit-client, VP8 at 720p and Opus, through a server of our own, and the load
-generator records what the server forwards. The camera is Chromium's fake device fed with a moving picture drawn here,
+Headless Chromium publishes with livekit-client, VP8 and Opus, through a server of our own, and the load generator
+records what the server forwards: once for each size of picture, or for the sizes named as arguments. The camera is Chromium's fake device fed with a moving picture drawn here,
 since the device's own picture is so plain that it takes a third of the bit rate of a real one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +27,26 @@ PICTURE_S = 4
 RAMP_S = 20
 """Chromium's estimate has reached the rate by then."""
 RECORDED_S = 14
-RATE_BPS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One size of the picture, at the rate that libwebrtc aims at when it is a layer of simulcast."""
+
+    file: str
+    height: int
+    rate_bps: int
+
+    @property
+    def width(self) -> int:
+        return self.height * WIDTH // HEIGHT
+
+
+LAYERS = {
+    "720p": Layer("video.trace", 720, 2_000_000),
+    "360p": Layer("video-360p.trace", 360, 500_000),
+    "180p": Layer("video-180p.trace", 180, 150_000),
+}
 
 
 def draw(path: Path) -> None:
@@ -47,7 +69,7 @@ def draw(path: Path) -> None:
             file.write(b"FRAME\n" + b"".join(np.clip(plane, 0, 255).astype(np.uint8).tobytes() for plane in planes))
 
 
-async def capture() -> None:
+async def capture(layer: Layer) -> None:
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "moving.y4m"
         draw(picture)
@@ -56,20 +78,24 @@ async def capture() -> None:
             ada = await Client.open(opened, server.http)
             await ada.call("join", server.ws, token("ada", "record"))
             await ada.call("microphone", True)
-            size = {"width": WIDTH, "height": HEIGHT, "frameRate": FRAMES_PER_SECOND}
-            encoding = {"maxBitrate": RATE_BPS, "maxFramerate": FRAMES_PER_SECOND}
+            size = {"width": layer.width, "height": layer.height, "frameRate": FRAMES_PER_SECOND}
+            encoding = {"maxBitrate": layer.rate_bps, "maxFramerate": FRAMES_PER_SECOND}
             await ada.call("camera", True, {"resolution": size}, {"videoCodec": "vp8", "videoEncoding": encoding})
             await asyncio.sleep(RAMP_S)
             note = (
-                f"Chromium {opened.version}, headless, publishing with livekit-client through Parley; camera 720p VP8 "
-                f"of a moving picture, {RATE_BPS / 1e6:.0f} Mbit/s at most; microphone Opus, beeping"
+                f"Chromium {opened.version}, headless, publishing with livekit-client through Parley; camera "
+                f"{layer.height}p VP8 of a moving picture, {layer.rate_bps / 1e6:g} Mbit/s at most; microphone Opus, beeping"
             )
             recording = await asyncio.create_subprocess_exec(
                 LOADGEN, "record", "--url", server.ws, "--room", "record", "--identity", "ada",
-                "--seconds", str(RECORDED_S), "--out", str(HERE), "--note", note,
+                "--seconds", str(RECORDED_S), "--out", folder, "--note", note,
             )  # fmt: skip
             assert await recording.wait() == 0
+        shutil.move(Path(folder, "video.trace"), HERE / layer.file)
+        if layer.file == "video.trace":
+            shutil.move(Path(folder, "audio.trace"), HERE / "audio.trace")
 
 
 if __name__ == "__main__":
-    asyncio.run(capture())
+    for name in sys.argv[1:] or LAYERS:
+        asyncio.run(capture(LAYERS[name]))
