@@ -11,9 +11,9 @@ use crate::clock;
 use crate::crowd::{Crowd, JoinTimes};
 use crate::load::seats;
 use crate::options::Options;
-use crate::report::{Reporter, line_ms, say, steps};
+use crate::report::{line_ms, say, steps};
 use crate::seat::{Common, Seat};
-use crate::trace::Trace;
+use crate::trace::Layers;
 
 /// Publishers are up for this long before the first connect is timed.
 const QUIET: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const STEP: Duration = Duration::from_millis(1);
 pub fn run(
     options: &Options,
     count: usize,
-    traces: &[Arc<Trace>],
+    traces: &[Layers],
     common: &Arc<Common>,
     stop: &AtomicBool,
 ) -> Result<ExitCode, String> {
@@ -31,7 +31,7 @@ pub fn run(
     let mut hosts = Crowd::new(publishers, common.clone());
     settle(&mut hosts, stop);
     std::thread::sleep(QUIET.max(options.warmup.min(2 * QUIET)));
-    let reporter = Reporter { json: options.json };
+    let reporter = common.reporter;
     let (began, cpu) = (Instant::now(), clock::cpu_time());
     reporter.mark("measuring");
     let mut times = JoinTimes::default();

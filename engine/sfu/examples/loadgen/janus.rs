@@ -51,7 +51,9 @@ fn publish(visit: &mut Visit<'_>, session: &mut Session, room: &Value) -> Result
     session.ask(handle, join, None)?;
     visit.number_tracks();
     // A role of our own choice: the server's is then the passive one, as it is with Parley.
-    let offer = without_data(&visit.offer()).replace("a=setup:actpass", "a=setup:active");
+    let offer = visit
+        .offer(false)
+        .replace("a=setup:actpass", "a=setup:active");
     let jsep = json!({"type": "offer", "sdp": offer.replace("a=setup:", TRICKLE)});
     let answered = session.ask(handle, json!({"request": "publish"}), Some(jsep))?;
     visit.take_answer(&description(&answered)?)?;
@@ -67,15 +69,6 @@ fn subscribe(visit: &mut Visit<'_>, session: &mut Session, room: &Value) -> Resu
     let jsep = json!({"type": "answer", "sdp": answer.replace("a=setup:", TRICKLE)});
     session.ask(handle, json!({"request": "start"}), Some(jsep))?;
     session.trickle(handle, visit.local_addr)
-}
-
-/// An offer without its data section, which comes first: Janus would open an association by itself,
-/// and ours is made to be the one that begins.
-fn without_data(offer: &str) -> String {
-    let sections: Vec<&str> = offer.split_inclusive("\r\nm=").collect();
-    let is_kept = |section: &&&str| !section.starts_with("application ");
-    let kept: String = sections.iter().filter(is_kept).copied().collect();
-    kept.replace("BUNDLE data", "BUNDLE")
 }
 
 /// Rooms have numbers, unless Janus was told that they have names.
@@ -245,28 +238,6 @@ mod tests {
 
         assert_eq!(remote.fingerprint, "sha-256 2A:9E");
         assert_eq!(remote.addr, "198.18.1.1:20550".parse().unwrap());
-    }
-
-    #[test]
-    fn a_publisher_offers_its_tracks_and_no_data() {
-        let local = sdp::Local {
-            ufrag: "me".into(),
-            pwd: "mine".into(),
-            fingerprint: "sha-256 AB".into(),
-        };
-        let track = sdp::Offered {
-            kind: sdp::Kind::Video,
-            mid: "0".into(),
-            cid: "camera".into(),
-            ssrc: 7,
-            rtx: 8,
-        };
-
-        let offer = without_data(&sdp::offer(&[track], &local));
-
-        let sections = sdp::sections(&offer);
-        assert_eq!((sections.len(), &*sections[0].mid), (1, "0"));
-        assert!(offer.contains("a=group:BUNDLE 0\r\n"));
     }
 
     #[test]

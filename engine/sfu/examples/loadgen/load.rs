@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::report::{Reporter, Summary};
 use crate::seat::{Common, DataPlan, Seat};
 use crate::tally::Look;
-use crate::trace::Trace;
+use crate::trace::Layers;
 
 const STEP: Duration = Duration::from_millis(10);
 const SECOND: Duration = Duration::from_secs(1);
@@ -21,13 +21,13 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Runs a load to its end, or until `stop` is set. The status is 1 when clients could not join.
 pub fn run(
     options: &Options,
-    traces: &[Arc<Trace>],
+    traces: &[Layers],
     common: Arc<Common>,
     stop: &AtomicBool,
 ) -> Result<ExitCode, String> {
     let seats = seats(options, traces);
     let crowd = Crowd::new(seats, common.clone());
-    let reporter = Reporter { json: options.json };
+    let reporter = common.reporter;
     let mut run = Run {
         options,
         common,
@@ -137,13 +137,13 @@ impl Run<'_> {
 }
 
 /// Publishers come first, room by room, then those who only receive.
-pub fn seats(options: &Options, traces: &[Arc<Trace>]) -> Vec<Seat> {
+pub fn seats(options: &Options, traces: &[Layers]) -> Vec<Seat> {
     let data = options.has_data().then(|| DataPlan {
         reliable: options.data_reliable,
         bytes: options.data_bytes,
         every: Duration::from_secs_f64(1.0 / options.data_rate),
     });
-    let tracks: Vec<Arc<Trace>> = (0..options.streams).flat_map(|_| traces.to_vec()).collect();
+    let tracks: Vec<Layers> = (0..options.streams).flat_map(|_| traces.to_vec()).collect();
     let has_media = !tracks.is_empty();
     let mut seats = Vec::new();
     for is_publisher in [true, false] {
@@ -172,6 +172,7 @@ pub fn seats(options: &Options, traces: &[Arc<Trace>]) -> Vec<Seat> {
                     data: data.filter(|_| is_publisher),
                     subscribes,
                     expects_media: subscribes && has_media && others > 0,
+                    publishers: options.publishers,
                     number: seats.len() as u64,
                 });
             }
@@ -192,7 +193,7 @@ fn room_name(options: &Options, index: usize) -> String {
 mod tests {
     use super::*;
     use crate::sdp::Kind;
-    use crate::trace::TracePacket;
+    use crate::trace::{Trace, TracePacket};
 
     #[test]
     fn every_room_has_its_publishers_and_they_come_first() {
@@ -201,7 +202,7 @@ mod tests {
         let packet = TracePacket::new(20_000, 960, false, &[0; 80], 4);
         let trace = Trace::new(Kind::Audio, String::new(), vec![packet]).unwrap();
 
-        let seats = seats(&options, &[Arc::new(trace)]);
+        let seats = seats(&options, &[vec![Arc::new(trace)]]);
 
         let names: Vec<&str> = seats.iter().map(|seat| seat.identity.as_str()).collect();
         assert_eq!(
@@ -221,7 +222,7 @@ mod tests {
         let packet = TracePacket::new(20_000, 960, false, &[0; 80], 4);
         let trace = Trace::new(Kind::Audio, String::new(), vec![packet]).unwrap();
 
-        let seats = seats(&options, &[Arc::new(trace)]);
+        let seats = seats(&options, &[vec![Arc::new(trace)]]);
 
         assert_eq!(seats.len(), 1);
         assert_eq!(seats[0].room, "here");

@@ -9,11 +9,13 @@
 
 mod channels;
 mod clock;
+mod cloudflare;
 mod connects;
 mod crowd;
 mod drops;
 mod dtls;
 mod histogram;
+mod http;
 mod ice;
 mod janus;
 mod load;
@@ -45,15 +47,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
+use cloudflare::Directory;
 use dtls::Certificate;
 use media::{Command, Media};
 use options::{HELP, Mode, Options};
+use report::Reporter;
 use seat::Common;
 use token::Key;
-use trace::Trace;
+use trace::{Layers, Trace};
 
 /// How they were captured stands beside them.
 const VIDEO: &[u8] = include_bytes!("../../../../tests/vectors/rtp/video.trace");
+const VIDEO_360P: &[u8] = include_bytes!("../../../../tests/vectors/rtp/video-360p.trace");
+const VIDEO_180P: &[u8] = include_bytes!("../../../../tests/vectors/rtp/video-180p.trace");
 const AUDIO: &[u8] = include_bytes!("../../../../tests/vectors/rtp/audio.trace");
 
 /// How soon a client's thread sees that it is to leave.
@@ -100,7 +106,9 @@ fn run(options: &Options) -> Result<ExitCode, String> {
             name: options.api_key.clone(),
             secret: options.api_secret.clone(),
         },
-        is_janus: options.is_janus,
+        dialect: options.dialect,
+        directory: Directory::default(),
+        reporter: Reporter { json: options.json },
         media: media.clone(),
         certificate: Certificate::generate()?,
         seed: options.seed,
@@ -122,7 +130,7 @@ fn run(options: &Options) -> Result<ExitCode, String> {
 }
 
 /// The traces of the kinds of media that publishers send, from files or built in.
-fn traces(options: &Options) -> Result<Vec<Arc<Trace>>, String> {
+fn traces(options: &Options) -> Result<Vec<Layers>, String> {
     let read = |path: &Option<PathBuf>, built_in: &[u8]| match path {
         None => Trace::read(built_in),
         Some(path) => std::fs::read(path)
@@ -130,18 +138,21 @@ fn traces(options: &Options) -> Result<Vec<Arc<Trace>>, String> {
             .and_then(|bytes| Trace::read(&bytes))
             .map_err(|why| format!("{}: {why}", path.display())),
     };
-    let mut traces = Vec::new();
+    let layer =
+        |path, built_in| read(path, built_in).map(|trace| Arc::new(trace.paced(options.pace)));
+    let mut tracks = Vec::new();
     if options.audio {
-        traces.push(Arc::new(
-            read(&options.audio_trace, AUDIO)?.paced(options.pace),
-        ));
+        tracks.push(vec![layer(&options.audio_trace, AUDIO)?]);
     }
     if options.video {
-        traces.push(Arc::new(
-            read(&options.video_trace, VIDEO)?.paced(options.pace),
-        ));
+        let mut layers = vec![layer(&options.video_trace, VIDEO)?];
+        if options.simulcast {
+            layers.push(layer(&None, VIDEO_360P)?);
+            layers.push(layer(&None, VIDEO_180P)?);
+        }
+        tracks.push(layers);
     }
-    Ok(traces)
+    Ok(tracks)
 }
 
 /// Keeps this process, and all threads it will have, on one processor.
@@ -175,17 +186,26 @@ mod tests {
     use crate::sdp::Kind;
 
     #[test]
-    fn the_built_in_traces_are_a_720p_camera_and_a_microphone() {
-        let options = Options::parse(["--media", "both"]).unwrap();
+    fn the_built_in_traces_are_a_microphone_and_a_camera_in_three_layers() {
+        let options = Options::parse(["--media", "both", "--cloudflare", "--simulcast"]).unwrap();
 
         let traces = traces(&options).unwrap();
 
-        assert_eq!((traces[0].kind, traces[1].kind), (Kind::Audio, Kind::Video));
-        let video = &traces[1];
-        let took_us: u64 = video.packets.iter().map(|p| u64::from(p.after_us)).sum();
-        let bits: u64 = video.packets.iter().map(|p| u64::from(p.len) * 8).sum();
-        let rate_bps = bits * 1_000_000 / took_us;
-        assert!((1_500_000..2_500_000).contains(&rate_bps), "{rate_bps}");
-        assert!(traces.iter().all(|trace| trace.note.contains("Chromium")));
+        assert_eq!(traces[0].len(), 1);
+        assert_eq!(traces[0][0].kind, Kind::Audio);
+        let expected_bps = [1_500_000..2_500_000, 350_000..700_000, 80_000..200_000];
+        assert_eq!(traces[1].len(), expected_bps.len());
+        for (video, expected) in traces[1].iter().zip(expected_bps) {
+            let took_us: u64 = video.packets.iter().map(|p| u64::from(p.after_us)).sum();
+            let bits: u64 = video.packets.iter().map(|p| u64::from(p.len) * 8).sum();
+            let rate_bps = bits * 1_000_000 / took_us;
+            assert_eq!(video.kind, Kind::Video);
+            assert!(expected.contains(&rate_bps), "{rate_bps}");
+        }
+        let all = traces.iter().flatten();
+        assert!(
+            all.map(|trace| &trace.note)
+                .all(|note| note.contains("Chromium"))
+        );
     }
 }

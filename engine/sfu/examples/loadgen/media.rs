@@ -22,7 +22,7 @@ use crate::histogram::Histogram;
 use crate::recorder::Recorder;
 use crate::sdp::Incoming;
 use crate::sender::SenderSpec;
-use crate::tally::{Ledgers, Look, Totals};
+use crate::tally::{Ledgers, Look, Streams, Totals};
 use crate::transport::{Transport, TransportId};
 
 /// How often the transports' timers are looked at: well under the first wait of a NACK.
@@ -353,6 +353,7 @@ impl Thread {
             keyframe_requests_of_one: 0,
             keyframe_requests_in_a_second: 0,
             ports: Vec::new(),
+            streams: Streams::default(),
             totals,
         };
         for (_, transport) in &mut self.transports {

@@ -6,9 +6,14 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 
-use crate::seat::Loss;
+use crate::cloudflare::MOST_TRACKS;
+use crate::seat::{Dialect, Loss};
 use crate::signal::Url;
 use crate::stamp;
+
+/// Those of a server in development.
+const KEY: &str = "devkey";
+const APP: &str = "devapp";
 
 pub const HELP: &str = "\
 Loads a Parley server with light clients that publish recorded media and count what comes back.
@@ -20,6 +25,8 @@ usage: loadgen [options]              rooms of publishers and subscribers, measu
 The server
   --url URL                 ws://host:port of its LiveKit signalling [ws://127.0.0.1:7880]
   --api-key, --api-secret   sign the tokens [devkey, $LIVEKIT_API_SECRET or secret]
+  --cloudflare              it is asked through the Cloudflare Realtime API, one connection a client:
+                            --api-key is the app [devapp] and --api-secret its secret
   --janus                   it is Janus with its videoroom: the URL is that of its WebSocket, the room
                             a number; publishers only send
 The rooms
@@ -30,6 +37,8 @@ The rooms
   --publishers-only-send    publishers are not sent what others publish
   --media KIND              video, audio, both or none [video]
   --streams N               tracks of each kind per publisher [1]
+  --simulcast               video in three layers (720p, 360p, 180p); with --cloudflare, and each
+                            publisher is seen in the best by one, in the middle one by three
   --video-trace, --audio-trace FILE   in place of the built-in ones
   --pace X                  the time between a trace's packets, times X [1]
   --data-bytes N            payload of each data message, 20 at least [0: none]
@@ -72,7 +81,7 @@ pub struct Options {
     pub url: Url,
     pub api_key: String,
     pub api_secret: String,
-    pub is_janus: bool,
+    pub dialect: Dialect,
     pub room: String,
     pub rooms: usize,
     pub publishers: usize,
@@ -81,6 +90,7 @@ pub struct Options {
     pub video: bool,
     pub audio: bool,
     pub streams: usize,
+    pub simulcast: bool,
     pub video_trace: Option<PathBuf>,
     pub audio_trace: Option<PathBuf>,
     pub pace: f64,
@@ -123,10 +133,10 @@ impl Options {
         Ok(Options {
             mode: Mode::Load,
             url: Url::parse("ws://127.0.0.1:7880")?,
-            api_key: "devkey".into(),
+            api_key: KEY.into(),
             // Arguments can be read by everybody on the machine.
             api_secret: std::env::var("LIVEKIT_API_SECRET").unwrap_or_else(|_| "secret".into()),
-            is_janus: false,
+            dialect: Dialect::LiveKit,
             room: "load".into(),
             rooms: 1,
             publishers: 1,
@@ -135,6 +145,7 @@ impl Options {
             video: true,
             audio: false,
             streams: 1,
+            simulcast: false,
             video_trace: None,
             audio_trace: None,
             pace: 1.0,
@@ -175,7 +186,11 @@ impl Options {
                 Long("url") => self.url = Url::parse(&parser.value()?.string()?)?,
                 Long("api-key") => self.api_key = parser.value()?.string()?,
                 Long("api-secret") => self.api_secret = parser.value()?.string()?,
-                Long("janus") => (self.is_janus, self.publishers_only_send) = (true, true),
+                Long("janus") => {
+                    (self.dialect, self.publishers_only_send) = (Dialect::Janus, true);
+                }
+                Long("cloudflare") => self.dialect = Dialect::Cloudflare,
+                Long("simulcast") => self.simulcast = true,
                 Long("room") => self.room = parser.value()?.string()?,
                 Long("rooms") => self.rooms = parser.value()?.parse()?,
                 Long("publishers") => self.publishers = parser.value()?.parse()?,
@@ -215,10 +230,15 @@ impl Options {
                 other => return Err(other.unexpected()),
             }
         }
+        if self.dialect == Dialect::Cloudflare && self.api_key == KEY {
+            self.api_key = APP.into();
+        }
         Ok(())
     }
 
     fn check(&self) -> Result<(), String> {
+        let is_cloudflare = self.dialect == Dialect::Cloudflare;
+        let tracks = self.streams * (usize::from(self.video) + usize::from(self.audio));
         let wrong = [
             (self.rooms == 0, "--rooms is at least 1"),
             (
@@ -242,6 +262,26 @@ impl Options {
                 "a loss of all packets leaves nothing to measure",
             ),
             (self.loss.burst == 0, "--burst is at least 1"),
+            (
+                self.simulcast && !is_cloudflare,
+                "--simulcast needs --cloudflare, where a client says which layer it wants",
+            ),
+            (
+                self.simulcast && self.video_trace.is_some(),
+                "--simulcast has traces of its own, and no --video-trace",
+            ),
+            (
+                is_cloudflare && self.has_data(),
+                "with --cloudflare no messages are sent, so no --data-rate",
+            ),
+            (
+                is_cloudflare && self.mode == Mode::Record,
+                "record takes the tracks of a LiveKit participant, not --cloudflare",
+            ),
+            (
+                is_cloudflare && tracks > MOST_TRACKS,
+                "with --cloudflare a client publishes at most 64 tracks, in one call",
+            ),
             (self.duration.is_zero(), "--duration is above 0"),
         ];
         match wrong.iter().find(|(is_wrong, _)| *is_wrong) {
@@ -320,6 +360,18 @@ mod tests {
     }
 
     #[test]
+    fn the_key_of_a_cloudflare_app_is_its_id() {
+        let options = parse("--cloudflare --simulcast").unwrap();
+
+        assert_eq!(options.api_key, "devapp");
+        assert_eq!(options.dialect, Dialect::Cloudflare);
+        assert_eq!(
+            parse("--api-key mine --cloudflare").unwrap().api_key,
+            "mine"
+        );
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused_in_words() {
         for (line, word) in [
             ("--media film", "film"),
@@ -329,7 +381,10 @@ mod tests {
             ("--warmup -1", "--warmup"),
             ("--speed 3", "speed"),
             ("--pace 0", "--pace"),
-            ("--url http://here", "ws://"),
+            ("--url https://here", "ws://"),
+            ("--simulcast", "--cloudflare"),
+            ("--cloudflare --data-rate 5 --data-bytes 100", "messages"),
+            ("--cloudflare --media both --streams 40", "64"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(word), "{line}: {error}");

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::sdp::Incoming;
 
-/// Which of a client's two transports.
+/// Which of a client's two transports, or the one that it has for both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
     Publisher,
     Subscriber,
+    Both,
 }
 
 /// Moments on the process's clock; 0: not yet.
@@ -52,11 +53,12 @@ impl Progress {
     }
 
     pub fn on_connected(&self, side: Side, now: Instant) {
-        let at = match side {
-            Side::Publisher => &self.published_ns,
-            Side::Subscriber => &self.subscribed_ns,
-        };
-        at.store(clock::ns(now), Relaxed);
+        if side != Side::Subscriber {
+            self.published_ns.store(clock::ns(now), Relaxed);
+        }
+        if side != Side::Publisher {
+            self.subscribed_ns.store(clock::ns(now), Relaxed);
+        }
     }
 
     pub fn on_media(&self, now: Instant) {
@@ -149,6 +151,18 @@ mod tests {
         assert_eq!(steps.welcomed, Some(ms(5)));
         assert_eq!(steps.connected, Some(ms(30)));
         assert_eq!(steps.media, Some(ms(40)));
+    }
+
+    #[test]
+    fn a_client_with_one_transport_is_connected_when_that_is() {
+        let start = clock::start() + Duration::from_secs(1);
+        let progress = Progress::default();
+        progress.on_begin(start);
+        progress.on_connected(Side::Both, start + Duration::from_millis(7));
+
+        let took = Some(Duration::from_millis(7));
+        assert_eq!(progress.steps(true, true).connected, took);
+        assert_eq!(progress.steps(false, true).connected, took);
     }
 
     #[test]

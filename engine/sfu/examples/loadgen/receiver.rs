@@ -10,7 +10,7 @@ use crate::nack::Missed;
 use crate::order::{Arrival, Order};
 use crate::sdp::{Incoming, Kind};
 use crate::stamp::Stamp;
-use crate::tally::{Ledgers, Totals};
+use crate::tally::{Layer, Ledgers, Totals};
 
 /// One packet in so many is opened.
 const OPENED: u32 = 64;
@@ -26,6 +26,7 @@ const PLI_GAP: Duration = Duration::from_millis(500);
 struct Source {
     stream: u32,
     offset: i64,
+    layer: Layer,
 }
 
 /// The SR last received.
@@ -63,6 +64,16 @@ struct Reception {
     report: Option<Report>,
 }
 
+impl Source {
+    fn of(stamp: &Stamp, offset: i64, layer: Layer) -> Source {
+        Source {
+            stream: stamp.stream,
+            offset,
+            layer,
+        }
+    }
+}
+
 impl Receiver {
     pub fn new(incoming: Incoming) -> Receiver {
         Receiver {
@@ -83,6 +94,10 @@ impl Receiver {
     /// Whether anything has come yet.
     pub fn has_begun(&self) -> bool {
         self.order.top().is_some()
+    }
+
+    fn has_layers(&self) -> bool {
+        self.incoming.layer.is_some()
     }
 
     fn clock_hz(&self) -> u32 {
@@ -165,22 +180,30 @@ impl Receiver {
         false
     }
 
-    /// Holds the length of a payload against what was sent under its number.
-    pub fn measure(&self, number: u64, len: usize, ledgers: &Ledgers, totals: &mut Totals) {
-        let Some(source) = self.source else {
-            return;
-        };
-        let sent = number
-            .checked_add_signed(-source.offset)
-            .and_then(|count| ledgers.get(&source.stream)?.length(count as u32));
-        if let Some(sent) = sent {
-            totals.measured_length += 1;
-            totals.bad_length += u64::from(usize::from(sent) != len);
-        }
+    /// Holds the length of a payload against what was sent under its number; `None`: nobody knows that.
+    ///
+    /// A length that does not fit may be the first of another layer: looking into the packet tells.
+    pub fn fits(&self, number: u64, len: usize, ledgers: &Ledgers) -> Option<bool> {
+        let source = self.source?;
+        let count = number.checked_add_signed(-source.offset)?;
+        let sent = ledgers.get(&source.stream)?.length(count as u32)?;
+        Some(usize::from(sent) == len)
+    }
+
+    /// Which layer was asked for, if one was, and which it is, if that is known yet.
+    pub fn layers(&self) -> (Option<u8>, Option<u8>) {
+        let is = self.source.map(|source| source.layer.index);
+        (self.incoming.layer, is)
     }
 
     /// Looks into an opened payload. Returns its stamp if it is one of this stream's.
-    pub fn look(&mut self, number: u64, payload: &[u8], totals: &mut Totals) -> Option<Stamp> {
+    pub fn look(
+        &mut self,
+        number: u64,
+        payload: &[u8],
+        ledgers: &Ledgers,
+        totals: &mut Totals,
+    ) -> Option<Stamp> {
         totals.opened += 1;
         let found = Stamp::read(payload.get(stamp_at(self.incoming.kind)..)?);
         let Some(stamp) = found else {
@@ -191,15 +214,19 @@ impl Receiver {
             return None;
         };
         let offset = number as i64 - i64::from(stamp.count);
-        match self.source {
-            None => {
-                self.source = Some(Source {
-                    stream: stamp.stream,
-                    offset,
-                });
+        let layer = ledgers.get(&stamp.stream).map(|ledger| ledger.layer);
+        let before = self.source;
+        if before.is_some_and(|known| known.stream == stamp.stream && known.offset == offset) {
+            return Some(stamp);
+        }
+        match (before, layer) {
+            (None, Some(layer)) => self.source = Some(Source::of(&stamp, offset, layer)),
+            // The server took another layer of the same track; its numbers go on from the other's.
+            (Some(known), Some(layer)) if known.layer.track == layer.track && self.has_layers() => {
+                self.source = Some(Source::of(&stamp, offset, layer));
+                totals.layer_switches += u64::from(known.layer != layer);
             }
-            Some(source) if source.stream == stamp.stream && source.offset == offset => {}
-            Some(_) => {
+            _ => {
                 totals.bad_open += 1;
                 return None;
             }
@@ -285,4 +312,79 @@ pub const fn stamp_at(kind: Kind) -> usize {
 /// Bytes of payload of a sealed packet. `tag`: bytes the seal adds.
 pub fn sealed_payload(header: &Header, packet: &[u8], tag: usize) -> usize {
     packet.len().saturating_sub(header.len + tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tally::Ledger;
+
+    const BEST: u32 = 5;
+    const MIDDLE: u32 = 6;
+    const STRANGER: u32 = 7;
+
+    /// Two layers of one track, the better of longer packets, and a track of somebody else.
+    fn ledgers() -> Ledgers {
+        let mut ledgers = Ledgers::default();
+        for (stream, track, index, len) in [
+            (BEST, 1, 0, 1000),
+            (MIDDLE, 1, 1, 500),
+            (STRANGER, 2, 0, 500),
+        ] {
+            let mut ledger = Ledger::new(Layer { track, index });
+            (0..100).for_each(|count| ledger.enter(count, len));
+            ledgers.insert(stream, ledger);
+        }
+        ledgers
+    }
+
+    fn receiver(layer: Option<u8>) -> Receiver {
+        Receiver::new(Incoming {
+            kind: Kind::Video,
+            ssrc: 1,
+            rtx: None,
+            stream: String::new(),
+            layer,
+        })
+    }
+
+    fn payload(stream: u32, count: u32) -> Vec<u8> {
+        let mut payload = vec![0; 400];
+        let stamp = Stamp {
+            stream,
+            count,
+            sent_ns: 0,
+        };
+        stamp.write(&mut payload[stamp_at(Kind::Video)..]);
+        payload
+    }
+
+    #[test]
+    fn another_layer_is_seen_by_its_length_and_known_by_its_stamp() {
+        let (ledgers, mut totals) = (ledgers(), Totals::default());
+        let mut receiver = receiver(Some(1));
+        receiver.look(1000, &payload(BEST, 10), &ledgers, &mut totals);
+        assert_eq!(receiver.fits(1001, 1000, &ledgers), Some(true));
+
+        assert_eq!(receiver.fits(1002, 500, &ledgers), Some(false));
+        receiver.look(1002, &payload(MIDDLE, 40), &ledgers, &mut totals);
+
+        assert_eq!(receiver.fits(1002, 500, &ledgers), Some(true));
+        assert_eq!(receiver.layers(), (Some(1), Some(1)));
+        assert_eq!((totals.layer_switches, totals.bad_open), (1, 0));
+    }
+
+    #[test]
+    fn what_has_no_layers_comes_from_one_stream_and_nobody_takes_anothers_track() {
+        let (ledgers, mut totals) = (ledgers(), Totals::default());
+        for (asked, stream) in [(None, MIDDLE), (Some(1), STRANGER)] {
+            let mut receiver = receiver(asked);
+            receiver.look(1000, &payload(BEST, 10), &ledgers, &mut totals);
+
+            let seen = receiver.look(1001, &payload(stream, 40), &ledgers, &mut totals);
+
+            assert_eq!(seen, None);
+        }
+        assert_eq!((totals.layer_switches, totals.bad_open), (0, 2));
+    }
 }

@@ -28,6 +28,7 @@ pub fn run(options: &Options, common: &Arc<Common>, stop: &AtomicBool) -> Result
         publishes: Vec::new(),
         data: None,
         subscribes: true,
+        publishers: 0,
         expects_media: true,
         number: 0,
     };

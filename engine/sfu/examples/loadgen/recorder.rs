@@ -148,6 +148,7 @@ mod tests {
             ssrc: 7,
             rtx: None,
             stream: String::new(),
+            layer: None,
         };
         let mut recorder = Recorder::new(&[stream]);
         let start = Instant::now();

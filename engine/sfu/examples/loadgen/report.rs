@@ -18,6 +18,7 @@ pub fn say(line: &str) {
 }
 
 /// Says what happened, in the form that was asked for.
+#[derive(Clone, Copy)]
 pub struct Reporter {
     pub json: bool,
 }
@@ -47,6 +48,24 @@ impl Reporter {
             say(&json!({"type": what}).to_string());
         } else {
             say(&format!("-- {what}"));
+        }
+    }
+
+    /// A client is about to pull tracks (pulling), or is offered them (offered); programs are told.
+    pub fn step(&self, what: &str) {
+        if self.json {
+            self.mark(what);
+        }
+    }
+
+    /// It has them, and the server has its answer.
+    pub fn pulled(&self, pull: &Pull) {
+        if self.json {
+            say(
+                &json!({"type": "pulled", "tracks": pull.tracks, "sections": pull.sections,
+                        "call_ms": ms(pull.call), "answer_ms": ms(pull.answer)})
+                .to_string(),
+            );
         }
     }
 
@@ -81,6 +100,15 @@ impl Reporter {
             recent.at(0.99),
         ));
     }
+}
+
+/// One call for tracks: how many, of how many sections in the connection by then, and how long the
+/// call took and the one with the answer.
+pub struct Pull {
+    pub tracks: usize,
+    pub sections: usize,
+    pub call: Duration,
+    pub answer: Duration,
 }
 
 /// Everything a summary is made of.
@@ -127,6 +155,11 @@ impl Summary<'_> {
             "bad_open": totals.bad_open,
             "lengths_checked": totals.measured_length,
             "bad_length": totals.bad_length,
+            "streams": look.streams.offered,
+            "streams_begun": look.streams.begun,
+            "streams_layered": look.streams.layered,
+            "streams_as_asked": look.streams.as_asked,
+            "layer_switches": totals.layer_switches,
             "plis_sent": totals.plis_sent,
             "nacks_sent": totals.nacks_sent,
             "keyframe_requests_received": totals.keyframe_requests,
@@ -181,6 +214,7 @@ impl Summary<'_> {
                 "  checked    {} lengths, {} wrong; {} opened, {} wrong",
                 totals.measured_length, totals.bad_length, totals.opened, totals.bad_open
             ),
+            streams(look),
             format!("  latency    {}", line_us(&totals.latency_us)),
             format!(
                 "  feedback   {} packets asked for, {} keyframes; asked of the publishers: {} \
@@ -221,6 +255,21 @@ impl Summary<'_> {
         }
         lines.join("\n")
     }
+}
+
+fn streams(look: &Look) -> String {
+    let streams = look.streams;
+    let layers = match streams.layered {
+        0 => String::new(),
+        layered => format!(
+            "; {} of {layered} in the layer asked for, {} switches",
+            streams.as_asked, look.totals.layer_switches
+        ),
+    };
+    format!(
+        "  streams    {} of {} have begun{layers}",
+        streams.begun, streams.offered
+    )
 }
 
 fn shares(histogram: &Histogram, ends: &[(&str, f64)]) -> Value {

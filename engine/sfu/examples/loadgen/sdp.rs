@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 /// What this side says of one transport.
+#[derive(Clone)]
 pub struct Local {
     pub ufrag: String,
     pub pwd: String,
@@ -47,6 +48,8 @@ pub struct Incoming {
     pub rtx: Option<u32>,
     /// Of `a=msid`: what belongs together, and by LiveKit's use who sends it (`PA_…|TR_…`).
     pub stream: String,
+    /// Which of its publisher's simulcast layers was asked for, 0 the best; `None`: it has none.
+    pub layer: Option<u8>,
 }
 
 /// A track this side sends.
@@ -55,9 +58,19 @@ pub struct Offered {
     pub mid: String,
     /// The announced id of the track.
     pub cid: String,
+    /// Its simulcast layers, the best first; one, with no RID, where there are none.
+    pub encodings: Vec<Encoding>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    pub rid: Option<&'static str>,
     pub ssrc: u32,
     pub rtx: u32,
 }
+
+/// Of simulcast layers, the best first: the order in which Cloudflare's `asciibetical` means them.
+pub const RIDS: [&str; 3] = ["a", "b", "c"];
 
 /// How a track is sent, by the server's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +79,8 @@ pub struct Accepted {
     pub rtx_pt: Option<u8>,
     /// Extension ids, where the server wants the extension.
     pub mid: Option<u8>,
+    pub rid: Option<u8>,
+    pub repaired_rid: Option<u8>,
     pub abs_send_time: Option<u8>,
     pub transport_cc: Option<u8>,
 }
@@ -75,6 +90,8 @@ pub const VP8: u8 = 96;
 pub const VP8_RTX: u8 = 97;
 
 const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 const ABS_SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
 const TRANSPORT_CC: &str =
@@ -115,6 +132,7 @@ impl Section {
             ssrc,
             rtx,
             stream: msid.split(' ').next().unwrap_or("").to_owned(),
+            layer: None,
         })
     }
 
@@ -145,6 +163,8 @@ impl Section {
             pt,
             rtx_pt,
             mid: id(MID),
+            rid: id(RID),
+            repaired_rid: id(REPAIRED_RID),
             abs_send_time: id(ABS_SEND_TIME),
             transport_cc: id(TRANSPORT_CC),
         })
@@ -206,8 +226,8 @@ pub fn remote(sections: &[Section]) -> Result<Remote, String> {
     })
 }
 
-/// Takes everything the server offers, as its receiver.
-pub fn answer(sections: &[Section], local: &Local, version: u32) -> String {
+/// Takes everything the server offers, as its receiver; where it receives, our tracks go on.
+pub fn answer(sections: &[Section], local: &Local, version: u32, ours: &[Offered]) -> String {
     const OURS: [&str; 12] = [
         "candidate:",
         "end-of-candidates",
@@ -224,6 +244,11 @@ pub fn answer(sections: &[Section], local: &Local, version: u32) -> String {
     ];
     let mut sdp = head(version, sections.iter().map(|section| section.mid.as_str()));
     for section in sections {
+        let sent = ours.iter().find(|track| track.mid == section.mid);
+        if let Some(track) = sent.filter(|_| section.has("recvonly")) {
+            write_track(&mut sdp, track, local, "active");
+            continue;
+        }
         let mut lines = section.lines.iter();
         if let Some(media) = lines.next() {
             let _ = write!(sdp, "{media}\r\n");
@@ -248,45 +273,69 @@ pub fn answer(sections: &[Section], local: &Local, version: u32) -> String {
     sdp
 }
 
-/// Offers a data section, with the mid `data`, and the tracks.
-pub fn offer(tracks: &[Offered], local: &Local) -> String {
-    let mids = std::iter::once("data").chain(tracks.iter().map(|track| track.mid.as_str()));
-    let mut sdp = head(1, mids);
-    sdp.push_str("m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n");
-    transport(&mut sdp, local, "actpass");
-    sdp.push_str("a=mid:data\r\na=sctp-port:5000\r\na=max-message-size:262144\r\n");
-    for track in tracks {
-        let media = match track.kind {
-            Kind::Audio => format!("m=audio 9 UDP/TLS/RTP/SAVPF {OPUS}\r\n"),
-            _ => format!("m=video 9 UDP/TLS/RTP/SAVPF {VP8} {VP8_RTX}\r\n"),
-        };
-        sdp.push_str(&media);
+/// Offers the tracks, behind a data section with the mid `data` if there is to be one.
+pub fn offer(tracks: &[Offered], local: &Local, has_data: bool) -> String {
+    let mids = tracks.iter().map(|track| track.mid.as_str());
+    let mut sdp = head(1, has_data.then_some("data").into_iter().chain(mids));
+    if has_data {
+        sdp.push_str("m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n");
         transport(&mut sdp, local, "actpass");
-        match track.kind {
-            Kind::Audio => {
-                let _ = write!(
-                    sdp,
-                    "a=rtpmap:{OPUS} opus/48000/2\r\na=fmtp:{OPUS} minptime=10;useinbandfec=1\r\n\
-                     a=rtcp-fb:{OPUS} transport-cc\r\na=extmap:1 {AUDIO_LEVEL}\r\n"
-                );
-            }
-            _ => {
-                let _ = write!(
-                    sdp,
-                    "a=rtpmap:{VP8} VP8/90000\r\na=rtpmap:{VP8_RTX} rtx/90000\r\n\
-                     a=fmtp:{VP8_RTX} apt={VP8}\r\n"
-                );
-                for feedback in ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"] {
-                    let _ = write!(sdp, "a=rtcp-fb:{VP8} {feedback}\r\n");
-                }
+        sdp.push_str("a=mid:data\r\na=sctp-port:5000\r\na=max-message-size:262144\r\n");
+    }
+    for track in tracks {
+        write_track(&mut sdp, track, local, "actpass");
+    }
+    sdp
+}
+
+/// The section of a track that this side sends.
+fn write_track(sdp: &mut String, track: &Offered, local: &Local, setup: &str) {
+    let media = match track.kind {
+        Kind::Audio => format!("m=audio 9 UDP/TLS/RTP/SAVPF {OPUS}\r\n"),
+        _ => format!("m=video 9 UDP/TLS/RTP/SAVPF {VP8} {VP8_RTX}\r\n"),
+    };
+    sdp.push_str(&media);
+    transport(sdp, local, setup);
+    match track.kind {
+        Kind::Audio => {
+            let _ = write!(
+                sdp,
+                "a=rtpmap:{OPUS} opus/48000/2\r\na=fmtp:{OPUS} minptime=10;useinbandfec=1\r\n\
+                 a=rtcp-fb:{OPUS} transport-cc\r\na=extmap:1 {AUDIO_LEVEL}\r\n"
+            );
+        }
+        _ => {
+            let _ = write!(
+                sdp,
+                "a=rtpmap:{VP8} VP8/90000\r\na=rtpmap:{VP8_RTX} rtx/90000\r\n\
+                 a=fmtp:{VP8_RTX} apt={VP8}\r\n"
+            );
+            for feedback in ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"] {
+                let _ = write!(sdp, "a=rtcp-fb:{VP8} {feedback}\r\n");
             }
         }
-        let (mid, cid, ssrc, rtx) = (&track.mid, &track.cid, track.ssrc, track.rtx);
-        let _ = write!(
-            sdp,
-            "a=extmap:2 {ABS_SEND_TIME}\r\na=extmap:3 {TRANSPORT_CC}\r\na=extmap:4 {MID}\r\n\
-             a=mid:{mid}\r\na=sendonly\r\na=rtcp-rsize\r\na=msid:load {cid}\r\n"
-        );
+    }
+    let (mid, cid) = (&track.mid, &track.cid);
+    let _ = write!(
+        sdp,
+        "a=extmap:2 {ABS_SEND_TIME}\r\na=extmap:3 {TRANSPORT_CC}\r\na=extmap:4 {MID}\r\n\
+         a=mid:{mid}\r\na=sendonly\r\na=rtcp-rsize\r\na=msid:load {cid}\r\n"
+    );
+    let rids: Vec<&str> = track.encodings.iter().filter_map(|one| one.rid).collect();
+    if rids.is_empty() {
+        write_ssrcs(sdp, track);
+        return;
+    }
+    // As Chromium does, it leaves the SSRCs of layers to the packets, whose extensions name them.
+    let _ = write!(sdp, "a=extmap:10 {RID}\r\na=extmap:11 {REPAIRED_RID}\r\n");
+    for rid in &rids {
+        let _ = write!(sdp, "a=rid:{rid} send\r\n");
+    }
+    let _ = write!(sdp, "a=simulcast:send {}\r\n", rids.join(";"));
+}
+
+fn write_ssrcs(sdp: &mut String, track: &Offered) {
+    for Encoding { ssrc, rtx, .. } in &track.encodings {
         if track.kind == Kind::Video {
             let _ = write!(
                 sdp,
@@ -295,7 +344,6 @@ pub fn offer(tracks: &[Offered], local: &Local) -> String {
         }
         let _ = write!(sdp, "a=ssrc:{ssrc} cname:load\r\n");
     }
-    sdp
 }
 
 fn head<'a>(version: u32, mids: impl Iterator<Item = &'a str>) -> String {
@@ -330,6 +378,53 @@ mod tests {
         }
     }
 
+    /// A camera with layers of these names, SSRCs from 7 on.
+    fn camera(rids: &[Option<&'static str>]) -> Offered {
+        let layers = rids.iter().zip((7..).step_by(2));
+        Offered {
+            kind: Kind::Video,
+            mid: "0".into(),
+            cid: "camera".into(),
+            encodings: layers
+                .map(|(rid, ssrc)| Encoding {
+                    rid: *rid,
+                    ssrc,
+                    rtx: ssrc + 1,
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn layers_are_named_by_rids_and_have_no_declared_ssrcs() {
+        let rids = RIDS.map(Some);
+
+        let offered = sections(&offer(&[camera(&rids)], &local(), false));
+
+        let section = &offered[0];
+        assert_eq!(offered.len(), 1);
+        assert_eq!(section.values("ssrc").count(), 0);
+        assert_eq!(
+            section.values("simulcast").collect::<Vec<_>>(),
+            ["send a;b;c"]
+        );
+        let accepted = section.accepted().unwrap();
+        assert_eq!((accepted.rid, accepted.repaired_rid), (Some(10), Some(11)));
+    }
+
+    #[test]
+    fn where_the_server_receives_our_track_goes_on_in_the_answer() {
+        let track = camera(&[None]);
+        let theirs =
+            offer(std::slice::from_ref(&track), &local(), false).replace("sendonly", "recvonly");
+
+        let answered = sections(&answer(&sections(&theirs), &local(), 2, &[track]));
+
+        assert!(answered[0].has("sendonly"));
+        assert_eq!(answered[0].values("setup").collect::<Vec<_>>(), ["active"]);
+        assert_eq!(answered[0].incoming().unwrap().ssrc, 7);
+    }
+
     #[test]
     fn a_servers_offer_says_where_it_is_and_what_it_sends() {
         let sections = sections(SERVER);
@@ -346,7 +441,7 @@ mod tests {
 
     #[test]
     fn an_answer_keeps_the_sections_and_shows_our_side_of_the_transport() {
-        let answered = sections(&answer(&sections(SERVER), &local(), 2));
+        let answered = sections(&answer(&sections(SERVER), &local(), 2, &[]));
 
         assert_eq!(answered.len(), 2);
         assert_eq!((&*answered[0].mid, &*answered[1].mid), ("0", "1"));
@@ -361,15 +456,7 @@ mod tests {
 
     #[test]
     fn an_offered_camera_comes_back_with_its_numbers() {
-        let track = Offered {
-            kind: Kind::Video,
-            mid: "0".into(),
-            cid: "camera".into(),
-            ssrc: 7,
-            rtx: 8,
-        };
-
-        let offered = sections(&offer(&[track], &local()));
+        let offered = sections(&offer(&[camera(&[None])], &local(), true));
 
         let incoming = offered[1].incoming().unwrap();
         assert_eq!((incoming.ssrc, incoming.rtx), (7, Some(8)));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustc_hash::FxHashMap;
 
 use crate::channels::DataSource;
+use crate::cloudflare::{self, Directory};
 use crate::dtls::Certificate;
 use crate::janus;
 use crate::loss::Lane;
@@ -18,12 +19,24 @@ use crate::messages::{
 };
 use crate::progress::{Progress, Side};
 use crate::random::Random;
-use crate::sdp::{self, Incoming, Kind, Local, Offered, Remote, Section};
+use crate::report::Reporter;
+use crate::sdp::{self, Encoding, Incoming, Kind, Local, Offered, RIDS, Remote, Section};
 use crate::sender::SenderSpec;
 use crate::signal::{Signal, Url};
+use crate::tally::Layer;
 use crate::token::{self, Key};
-use crate::trace::Trace;
+use crate::trace::{Layers, Trace};
 use crate::transport::{self, Setup, Transport, TransportId, Weather};
+
+/// How clients speak with the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// LiveKit's signalling: a client has a connection to send on and one to receive.
+    LiveKit,
+    Janus,
+    /// The Cloudflare Realtime API: a client has one connection.
+    Cloudflare,
+}
 
 /// Who sits in which room and what they do there.
 #[derive(Clone)]
@@ -31,12 +44,14 @@ pub struct Seat {
     pub identity: String,
     pub room: String,
     /// One track for each.
-    pub publishes: Vec<Arc<Trace>>,
+    pub publishes: Vec<Layers>,
     pub data: Option<DataPlan>,
     /// Whether it is sent what others publish.
     pub subscribes: bool,
     /// Whether others publish media in this room.
     pub expects_media: bool,
+    /// How many publish in the room.
+    pub publishers: usize,
     /// What this seat draws from the seed.
     pub number: u64,
 }
@@ -60,8 +75,10 @@ pub struct DataPlan {
 pub struct Common {
     pub url: Url,
     pub key: Key,
-    /// The server is Janus, not one that speaks LiveKit's protocol.
-    pub is_janus: bool,
+    pub dialect: Dialect,
+    /// Who publishes what, where clients have to tell each other.
+    pub directory: Directory,
+    pub reporter: Reporter,
     pub media: Media,
     pub certificate: Certificate,
     pub seed: u64,
@@ -108,15 +125,17 @@ pub fn take(seat: &Seat, common: &Common, progress: &Arc<Progress>) {
         publisher: None,
         subscriber: None,
         unannounced: seat.publishes.len(),
+        wanted: FxHashMap::default(),
         offered: Vec::new(),
         local: None,
         version: 0,
         people: FxHashMap::default(),
         local_addr: None,
     };
-    let stayed = match common.is_janus {
-        true => janus::stay(&mut visit),
-        false => visit.stay(),
+    let stayed = match common.dialect {
+        Dialect::LiveKit => visit.stay(),
+        Dialect::Janus => janus::stay(&mut visit),
+        Dialect::Cloudflare => cloudflare::stay(&mut visit),
     };
     if let Err(why) = stayed
         && !progress.is_to_leave()
@@ -140,7 +159,9 @@ pub struct Visit<'a> {
     subscriber: Option<(TransportId, Local)>,
     /// Tracks the server has not confirmed yet.
     unannounced: usize,
-    offered: Vec<Offered>,
+    pub offered: Vec<Offered>,
+    /// Which layer was asked for, by the mid it comes on.
+    pub wanted: FxHashMap<String, u8>,
     /// Of the publisher's transport, once it is offered.
     local: Option<Local>,
     /// Of our answers.
@@ -256,14 +277,27 @@ impl Visit<'_> {
             None => {
                 let local = self.local();
                 let remote = sdp::remote(&sections)?;
-                (self.open(Side::Subscriber, &local, &remote)?, local)
+                (
+                    self.open(self.side(Side::Subscriber), &local, &remote)?,
+                    local,
+                )
             }
         };
         self.version += 1;
-        let answer = sdp::answer(&sections, &local, self.version);
+        let ours = match self.has_one_transport() {
+            true => self.offered.as_slice(),
+            false => &[],
+        };
+        let answer = sdp::answer(&sections, &local, self.version, ours);
         self.subscriber = Some((id, local));
         // Before the answer: what it brings about must not come as a surprise.
-        let incoming: Vec<Incoming> = sections.iter().filter_map(Section::incoming).collect();
+        let of_section = |section: &Section| {
+            let layer = self.wanted.get(&section.mid).copied();
+            section
+                .incoming()
+                .map(|stream| Incoming { layer, ..stream })
+        };
+        let incoming: Vec<Incoming> = sections.iter().filter_map(of_section).collect();
         let named = incoming
             .iter()
             .map(|stream| (self.sender_of(stream), stream.clone()));
@@ -287,27 +321,35 @@ impl Visit<'_> {
 
     /// Gives every track its numbers.
     pub fn number_tracks(&mut self) {
-        for (index, trace) in self.seat.publishes.iter().enumerate() {
-            self.offered.push(Offered {
-                kind: trace.kind,
-                mid: index.to_string(),
-                cid: format!("{}-{index}", self.seat.identity),
+        for (index, layers) in self.seat.publishes.iter().enumerate() {
+            let names = match layers.len() {
+                0 | 1 => [None; RIDS.len()],
+                _ => RIDS.map(Some),
+            };
+            let encoding = |(_, rid): (&Arc<Trace>, &Option<&'static str>)| Encoding {
+                rid: *rid,
                 ssrc: self.random.u32() | 1,
                 rtx: self.random.u32() & !1,
+            };
+            self.offered.push(Offered {
+                kind: layers.first().map_or(Kind::Video, |trace| trace.kind),
+                mid: index.to_string(),
+                cid: format!("{}-{index}", self.seat.identity),
+                encodings: layers.iter().zip(&names).map(encoding).collect(),
             });
         }
     }
 
-    /// The offer of what was numbered.
-    pub fn offer(&mut self) -> String {
+    /// The offer of what was numbered, and of data.
+    pub fn offer(&mut self, has_data: bool) -> String {
         let local = self.local();
-        let sdp = sdp::offer(&self.offered, &local);
+        let sdp = sdp::offer(&self.offered, &local, has_data);
         self.local = Some(local);
         sdp
     }
 
     fn send_offer(&mut self, signal: &mut Signal) -> Result<(), String> {
-        let sdp = self.offer();
+        let sdp = self.offer(true);
         signal.send(Request::Offer(SessionDescription {
             kind: "offer".into(),
             sdp,
@@ -321,30 +363,40 @@ impl Visit<'_> {
             return Ok(());
         };
         let sections = sdp::sections(sdp);
-        let id = self.open(Side::Publisher, &local, &sdp::remote(&sections)?)?;
+        let side = self.side(Side::Publisher);
+        let id = self.open(side, &local, &sdp::remote(&sections)?)?;
+        if side == Side::Both {
+            self.subscriber = Some((id, local.clone()));
+        }
         (self.publisher, self.local) = (Some(id), Some(local));
         // Publishers that joined together do not send in step: each begins somewhere in a second.
         let begin = Instant::now() + Duration::from_secs_f64(self.random.unit());
-        for (track, trace) in self.offered.iter().zip(&self.seat.publishes) {
+        for (track, layers) in self.offered.iter().zip(&self.seat.publishes) {
             let accepted = sections
                 .iter()
                 .find(|section| section.mid == track.mid)
                 .and_then(Section::accepted)
                 .ok_or("the server's answer refuses a track")?;
-            let spec = SenderSpec {
-                stream: self.common.id() as u32,
-                kind: track.kind,
-                mid: track.mid.clone(),
-                ssrc: track.ssrc,
-                rtx: track.rtx,
-                accepted,
-                trace: trace.clone(),
-                begin,
-                first_seq: self.random.u32() as u16,
-            };
-            self.common
-                .media
-                .tell(Command::SendTrack(id, Box::new(spec)));
+            let number = self.common.id() as u32;
+            for (index, (encoding, trace)) in track.encodings.iter().zip(layers).enumerate() {
+                let spec = SenderSpec {
+                    stream: self.common.id() as u32,
+                    kind: track.kind,
+                    mid: track.mid.clone(),
+                    layer: Layer {
+                        track: number,
+                        index: index as u8,
+                    },
+                    encoding: *encoding,
+                    accepted,
+                    trace: trace.clone(),
+                    begin,
+                    first_seq: self.random.u32() as u16,
+                };
+                self.common
+                    .media
+                    .tell(Command::SendTrack(id, Box::new(spec)));
+            }
         }
         if let Some(plan) = self.seat.data {
             let stream = self.common.id() as u32;
@@ -355,6 +407,17 @@ impl Visit<'_> {
     }
 
     // ── transports ──────────────────────────────────────────────────────────────────────────────
+
+    fn has_one_transport(&self) -> bool {
+        self.common.dialect == Dialect::Cloudflare
+    }
+
+    fn side(&self, usual: Side) -> Side {
+        match self.has_one_transport() {
+            true => Side::Both,
+            false => usual,
+        }
+    }
 
     fn local(&mut self) -> Local {
         Local {
@@ -375,6 +438,7 @@ impl Visit<'_> {
             socket,
             local,
             remote,
+            has_data: self.common.dialect == Dialect::LiveKit,
             certificate: &self.common.certificate,
             weather: self.common.weather(id),
             ssrc: id as u32 | 0x4000_0000,

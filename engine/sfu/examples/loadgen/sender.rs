@@ -10,9 +10,9 @@ use parley_sfu::srtp::Sealer;
 
 use crate::clock;
 use crate::receiver::stamp_at;
-use crate::sdp::{Accepted, Kind};
+use crate::sdp::{Accepted, Encoding, Kind};
 use crate::stamp::Stamp;
-use crate::tally::{Ledger, Ledgers, Totals};
+use crate::tally::{Layer, Ledger, Ledgers, Totals};
 use crate::trace::Trace;
 
 /// Packets that can be sent again: two seconds of a 720p camera.
@@ -32,8 +32,9 @@ pub struct SenderSpec {
     pub stream: u32,
     pub kind: Kind,
     pub mid: String,
-    pub ssrc: u32,
-    pub rtx: u32,
+    /// Of which track it is which layer.
+    pub layer: Layer,
+    pub encoding: Encoding,
     pub accepted: Accepted,
     pub trace: Arc<Trace>,
     /// When the first packet leaves.
@@ -88,7 +89,7 @@ pub struct Way<'a> {
 
 impl Sender {
     pub fn new(spec: SenderSpec, ledgers: &mut Ledgers) -> Sender {
-        ledgers.insert(spec.stream, Ledger::new());
+        ledgers.insert(spec.stream, Ledger::new(spec.layer));
         let is_video = spec.kind == Kind::Video;
         Sender {
             at: 0,
@@ -96,7 +97,7 @@ impl Sender {
             index: u64::from(spec.first_seq),
             count: 0,
             rtx_index: u64::from(spec.first_seq ^ 0x55),
-            ticks: spec.ssrc,
+            ticks: spec.encoding.ssrc,
             last: None,
             last_marker: true,
             picture: spec.first_seq & 0x7fff,
@@ -125,7 +126,7 @@ impl Sender {
     }
 
     pub fn ssrc(&self) -> u32 {
-        self.spec.ssrc
+        self.spec.encoding.ssrc
     }
 
     /// Writes and seals the next packet into `way.buf` and makes the one after it due. Returns its
@@ -271,7 +272,7 @@ impl Sender {
         let wall = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
         let fraction = (u64::from(wall.subsec_nanos()) << 32) / 1_000_000_000;
         Some(SenderInfo {
-            ssrc: self.spec.ssrc,
+            ssrc: self.spec.encoding.ssrc,
             ntp: (wall.as_secs() + NTP_EPOCH) << 32 | fraction,
             rtp: self.ticks.wrapping_sub(next).wrapping_add(since as u32),
             packets: self.count,
@@ -295,8 +296,10 @@ impl Sender {
     fn write(&self, sent: &Sent, count: u32, way: &mut Way<'_>) -> Option<usize> {
         let packet = &self.spec.trace.packets[sent.at as usize];
         let pt = self.spec.accepted.pt;
-        let (ssrc, index) = (self.spec.ssrc, sent.index);
-        let header = self.header(packet.marker, pt, index as u16, sent.ticks, ssrc, way)?;
+        let (ssrc, index) = (self.spec.encoding.ssrc, sent.index);
+        let rid = self.spec.accepted.rid;
+        let numbers = (index as u16, sent.ticks, ssrc);
+        let header = self.header(packet.marker, pt, numbers, rid, way)?;
         let end = header + usize::from(packet.len);
         let payload = way.buf.get_mut(header..end)?;
         self.fill(payload, sent, count);
@@ -306,9 +309,12 @@ impl Sender {
     /// RFC 4588 §4: the original number in front of the original payload.
     fn write_rtx(&mut self, sent: &Sent, way: &mut Way<'_>) -> Option<usize> {
         let packet = &self.spec.trace.packets[sent.at as usize];
-        let (pt, ssrc, index) = (self.spec.accepted.rtx_pt?, self.spec.rtx, self.rtx_index);
+        let (pt, ssrc) = (self.spec.accepted.rtx_pt?, self.spec.encoding.rtx);
+        let index = self.rtx_index;
         let count = self.count - (self.index - sent.index) as u32;
-        let header = self.header(packet.marker, pt, index as u16, sent.ticks, ssrc, way)?;
+        let repaired = self.spec.accepted.repaired_rid;
+        let numbers = (index as u16, sent.ticks, ssrc);
+        let header = self.header(packet.marker, pt, numbers, repaired, way)?;
         let end = header + 2 + usize::from(packet.len);
         let payload = way.buf.get_mut(header..end)?;
         payload[..2].copy_from_slice(&(sent.index as u16).to_be_bytes());
@@ -317,13 +323,13 @@ impl Sender {
         way.sealer.seal_rtp(way.buf, header, end, ssrc, index).ok()
     }
 
+    /// rid: the id of the extension that names the layer.
     fn header(
         &self,
         marker: bool,
         pt: u8,
-        seq: u16,
-        ticks: u32,
-        ssrc: u32,
+        (seq, ticks, ssrc): (u16, u32, u32),
+        rid: Option<u8>,
         way: &mut Way<'_>,
     ) -> Option<usize> {
         let accepted = &self.spec.accepted;
@@ -333,6 +339,7 @@ impl Sender {
         let wide = way.wide_seq.to_be_bytes();
         let mut extensions = ExtensionList::default();
         extensions.add(accepted.mid, Some(self.spec.mid.as_bytes()));
+        extensions.add(rid, self.spec.encoding.rid.map(str::as_bytes));
         extensions.add(accepted.abs_send_time, Some(&sent));
         extensions.add(accepted.transport_cc, Some(&wide));
         if accepted.transport_cc.is_some() {
@@ -410,12 +417,18 @@ mod tests {
                 stream: 5,
                 kind: Kind::Video,
                 mid: "0".into(),
-                ssrc: 77,
-                rtx: 78,
+                layer: Layer { track: 9, index: 1 },
+                encoding: Encoding {
+                    rid: Some("b"),
+                    ssrc: 77,
+                    rtx: 78,
+                },
                 accepted: Accepted {
                     pt: 96,
                     rtx_pt: Some(97),
                     mid: Some(4),
+                    rid: Some(5),
+                    repaired_rid: Some(6),
                     abs_send_time: None,
                     transport_cc: Some(3),
                 },

@@ -14,11 +14,11 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const BUFFER_BYTES: usize = 4096;
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
-/// Where the server is: `ws://host:port`.
+/// Where the server is: `ws://host:port`, or `http://host:port`, which is the same to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
     pub text: String,
-    host: String,
+    pub host: String,
 }
 
 impl Url {
@@ -27,13 +27,14 @@ impl Url {
         let text = text.trim_end_matches('/');
         let host = text
             .strip_prefix("ws://")
+            .or_else(|| text.strip_prefix("http://"))
             .filter(|host| !host.is_empty() && !host.contains('/'))
             .ok_or_else(|| format!("'{text}' is not ws://host:port"))?;
         let has_port = host
             .rsplit_once(':')
             .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         Ok(Url {
-            text: text.to_owned(),
+            text: format!("ws://{host}"),
             host: if has_port {
                 host.to_owned()
             } else {
@@ -95,6 +96,20 @@ pub fn dial(
     request: impl IntoClientRequest,
     patience: Duration,
 ) -> Result<WebSocket<TcpStream>, String> {
+    let stream = reach(url, CONNECT_WITHIN)?;
+    // A buffer is cleared for every read; the usual 128 KiB would cost more than the messages.
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES);
+    let (socket, _) =
+        tungstenite::client::client_with_config(request, stream, Some(config)).map_err(refused)?;
+    let waits = socket.get_ref().set_read_timeout(Some(patience));
+    waits.map_err(|error| error.to_string())?;
+    Ok(socket)
+}
+
+/// A connection to the server. patience: how long one read of it waits.
+pub fn reach(url: &Url, patience: Duration) -> Result<TcpStream, String> {
     let addr = url
         .host
         .to_socket_addrs()
@@ -103,21 +118,11 @@ pub fn dial(
         .ok_or_else(|| format!("'{}' cannot be resolved", url.host))?;
     let stream = TcpStream::connect_timeout(&addr, CONNECT_WITHIN)
         .map_err(|error| format!("no connection to the server: {error}"))?;
-    let waits = |stream: &TcpStream, time| {
-        stream
-            .set_read_timeout(Some(time))
-            .and_then(|()| stream.set_nodelay(true))
-            .map_err(|error| error.to_string())
-    };
-    waits(&stream, CONNECT_WITHIN)?;
-    // A buffer is cleared for every read; the usual 128 KiB would cost more than the messages.
-    let config = WebSocketConfig::default()
-        .read_buffer_size(BUFFER_BYTES)
-        .write_buffer_size(BUFFER_BYTES);
-    let (socket, _) =
-        tungstenite::client::client_with_config(request, stream, Some(config)).map_err(refused)?;
-    waits(socket.get_ref(), patience)?;
-    Ok(socket)
+    stream
+        .set_read_timeout(Some(patience))
+        .and_then(|()| stream.set_nodelay(true))
+        .map_err(|error| error.to_string())?;
+    Ok(stream)
 }
 
 /// Whether nothing came in the time that a read waits.
@@ -155,8 +160,10 @@ mod tests {
             Url::parse("ws://example.org").unwrap().host,
             "example.org:80"
         );
+        let same = Url::parse("http://127.0.0.1:7880").unwrap();
+        assert_eq!(same.text, "ws://127.0.0.1:7880");
         for wrong in [
-            "http://127.0.0.1:7880",
+            "https://127.0.0.1:7880",
             "ws://",
             "127.0.0.1:7880",
             "ws://a/b",

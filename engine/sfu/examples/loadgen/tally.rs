@@ -6,6 +6,14 @@ use rustc_hash::FxHashMap;
 
 use crate::histogram::Histogram;
 
+impl Totals {
+    /// Counts a payload whose length was held against what was sent.
+    pub fn on_length(&mut self, fits: Option<bool>) {
+        self.measured_length += u64::from(fits.is_some());
+        self.bad_length += u64::from(fits == Some(false));
+    }
+}
+
 /// Sums since the measurement began.
 #[derive(Clone, Default)]
 pub struct Totals {
@@ -27,6 +35,8 @@ pub struct Totals {
     pub bad_open: u64,
     pub measured_length: u64,
     pub bad_length: u64,
+    /// How often a stream was found to come from another layer of its track than before.
+    pub layer_switches: u64,
     pub plis_sent: u64,
     /// Packets asked for, each time it was asked for.
     pub nacks_sent: u64,
@@ -63,10 +73,29 @@ pub struct Look {
     pub keyframe_requests_in_a_second: u64,
     /// Local ports of the sockets.
     pub ports: Vec<u16>,
+    pub streams: Streams,
+}
+
+/// How many streams are received, how many of them have begun; of how many a layer was asked for, and
+/// how many of those are that layer.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Streams {
+    pub offered: usize,
+    pub begun: usize,
+    pub layered: usize,
+    pub as_asked: usize,
+}
+
+/// Which layer a stream is, 0 the best, of which track; tracks have numbers in this process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Layer {
+    pub track: u32,
+    pub index: u8,
 }
 
 /// The lengths of the last packets of one stream this process sends.
 pub struct Ledger {
+    pub layer: Layer,
     lengths: Box<[u16; Ledger::KEPT]>,
     next: u32,
 }
@@ -74,8 +103,9 @@ pub struct Ledger {
 impl Ledger {
     const KEPT: usize = 4096;
 
-    pub fn new() -> Ledger {
+    pub fn new(layer: Layer) -> Ledger {
         Ledger {
+            layer,
             lengths: Box::new([0; Ledger::KEPT]),
             next: 0,
         }
@@ -102,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_ledger_knows_the_last_lengths_and_no_others() {
-        let mut ledger = Ledger::new();
+        let mut ledger = Ledger::new(Layer { track: 1, index: 0 });
         for count in 0..5000 {
             ledger.enter(count, count as u16);
         }

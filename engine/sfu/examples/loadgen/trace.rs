@@ -6,6 +6,8 @@
 //! RTP ticks since the packet before, bytes of payload), and the head. What the first packet is
 //! behind is the last one, when the trace begins again. Numbers are big-endian or LEB128.
 
+use std::sync::Arc;
+
 use crate::sdp::Kind;
 use parley_sfu::codec::Codec;
 
@@ -48,6 +50,9 @@ impl TracePacket {
         &self.head[..usize::from(self.head_len)]
     }
 }
+
+/// What one track sends: its simulcast layers, the best first, or one alone.
+pub type Layers = Vec<Arc<Trace>>;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Trace {

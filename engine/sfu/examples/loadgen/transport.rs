@@ -85,6 +85,8 @@ pub struct Transport {
     dtls: Dtls,
     srtp: Option<Srtp>,
     channels: Channels,
+    /// Whether a data section was offered, without which there is nobody to associate with.
+    has_data: bool,
     pub receivers: Vec<Receiver>,
     routes: FxHashMap<u32, Route>,
     pub senders: Vec<Sender>,
@@ -103,6 +105,7 @@ pub struct Setup<'a> {
     pub socket: UdpSocket,
     pub local: &'a Local,
     pub remote: &'a Remote,
+    pub has_data: bool,
     pub certificate: &'a Certificate,
     pub weather: Weather,
     pub ssrc: u32,
@@ -145,6 +148,7 @@ impl Transport {
             dtls: Dtls::new(setup.certificate, fingerprint, now),
             srtp: None,
             channels: Channels::new(opens, now),
+            has_data: setup.has_data,
             receivers: Vec::new(),
             routes: FxHashMap::default(),
             senders: Vec::new(),
@@ -285,12 +289,13 @@ impl Transport {
             return;
         };
         let len = sealed_payload(header, packet, srtp.tag);
-        receiver.measure(number, len, &world.ledgers, &mut world.totals);
+        let mut fits = receiver.fits(number, len, &world.ledgers);
         let is_recorded = world
             .recorder
             .as_ref()
             .is_some_and(|r| r.wants(header.ssrc));
-        if !is_recorded && !receiver.is_to_be_opened() {
+        if !is_recorded && !receiver.is_to_be_opened() && fits != Some(false) {
+            world.totals.on_length(fits);
             return;
         }
         let opened = srtp
@@ -307,7 +312,11 @@ impl Transport {
         if let Some(recorder) = &mut world.recorder {
             recorder.on_packet(header, payload, number, world.now);
         }
-        let stamp = receiver.look(number, payload, &mut world.totals);
+        let stamp = receiver.look(number, payload, &world.ledgers, &mut world.totals);
+        if fits == Some(false) {
+            fits = receiver.fits(number, payload.len(), &world.ledgers);
+        }
+        world.totals.on_length(fits);
         if let (Some(stamp), Arrival::Next { .. }) = (stamp, arrival) {
             let took_us = crate::clock::now_ns().saturating_sub(stamp.sent_ns) / 1000;
             world.totals.latency_us.add(took_us);
@@ -340,8 +349,8 @@ impl Transport {
         let totals = &mut world.totals;
         let (arrival, _) = receiver.on_packet(number, None, world.now, totals);
         if !matches!(arrival, Arrival::Again | Arrival::Stale) {
-            receiver.measure(number, payload.len(), &world.ledgers, totals);
-            receiver.look(number, payload, totals);
+            receiver.look(number, payload, &world.ledgers, totals);
+            totals.on_length(receiver.fits(number, payload.len(), &world.ledgers));
         }
     }
 
@@ -457,7 +466,7 @@ impl Transport {
             self.with_dtls(world, |dtls, now, heard| dtls.on_timer(now, heard));
         }
         if self.srtp.is_some() {
-            if self.channels.deadline().is_some_and(|at| at <= now) {
+            if self.has_data && self.channels.deadline().is_some_and(|at| at <= now) {
                 self.channels.on_timer(now, &mut world.totals.data);
                 self.run_channels(world);
             }
@@ -609,7 +618,7 @@ impl Transport {
 
     /// Encrypts and sends what the association has to send.
     fn run_channels(&mut self, world: &mut World) {
-        if self.srtp.is_none() {
+        if self.srtp.is_none() || !self.has_data {
             return;
         }
         while let Some(packets) = self.channels.poll_packets(world.now) {
@@ -634,6 +643,11 @@ impl Transport {
             let (expected, received) = receiver.sums(now);
             look.expected += expected;
             look.lost += expected.saturating_sub(received);
+            let (asked, is) = receiver.layers();
+            look.streams.offered += 1;
+            look.streams.begun += usize::from(receiver.has_begun());
+            look.streams.layered += usize::from(asked.is_some());
+            look.streams.as_asked += usize::from(asked.is_some() && asked == is);
             look.totals.longest_gap = look.totals.longest_gap.max(receiver.silence(now));
         }
         for sender in &self.senders {
