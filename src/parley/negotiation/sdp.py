@@ -227,18 +227,25 @@ def parse(text: str) -> Description:
 
 
 def split(text: str) -> tuple[str, list[str]]:
-    """Cut a description into what stands above the first m-line and one text per section, LF between lines.
+    """Cut a description into what stands above the first m-line and one text per section, line ends as they are.
 
     Cheap beside parsing: a section whose text is known need not be parsed again. Raises SdpTooLarge.
     """
     if len(text) > MAX_TEXT:
         raise SdpTooLarge("characters", MAX_TEXT)
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\rm=" in text:
+        text = "\n".join(_lines(text))
     head, *parts = text.removesuffix("\n").split("\nm=")
     if len(parts) > MAX_SECTIONS:
         raise SdpTooLarge("sections", MAX_SECTIONS)
     return head, parts
+
+
+def _lines(text: str) -> list[str]:
+    """Its lines, whether LF, CR or both end them."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.split("\n")
 
 
 def parse_session(text: str) -> Session:
@@ -246,7 +253,7 @@ def parse_session(text: str) -> Session:
     draft = _Draft()
     username, session_id, version = "-", "0", "0"
     seen_version = False
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(_lines(text), 1):
         if not line:
             continue
         kind, value = _line(line, number)
@@ -293,7 +300,7 @@ def parse_section(
     direction: what it has if it does not say. first_line: where it stands, for errors. tables: of the sections before
     it, to be used and added to. Raises SdpSyntax, SdpTooLarge.
     """
-    lines = text.split("\n")
+    lines = _lines(text)
     media, port, proto, formats = _media_line(lines[0], first_line)
     draft = _Draft()
     attribute = draft.attribute
