@@ -30,6 +30,12 @@ def _drain(_: Settings) -> list[Figure]:
     return drain.measure()
 
 
+def _sections(_: Settings) -> list[Figure]:
+    from benchmarks import sections
+
+    return sections.measure()
+
+
 def _janus(settings: Settings) -> list[Figure]:
     from benchmarks import janus
 
@@ -40,14 +46,18 @@ BENCHMARKS: dict[str, Callable[[Settings], list[Figure]]] = {
     "micro": _micro,
     "sdp": _sdp,
     "drain": _drain,
+    "sections": _sections,
     **{f"A-{n}": (lambda settings, n=n: scenarios.fan_out(settings, n)) for n in (1, 10, 50, 200)},
     "limit": scenarios.efficiency,
     **{f"B-{n}": (lambda settings, n=n: scenarios.speakers(settings, n)) for n in (10, 50, 100)},
+    "C": scenarios.meetings,
+    "C-streams": scenarios.one_connection,
     **{f"D-{n}": (lambda settings, n=n: scenarios.calls(settings, n)) for n in (10, 50, 100)},
     **{f"E-{mode}": (lambda settings, mode=mode: scenarios.data(settings, mode)) for mode in ("reliable", "lossy")},
     "streams": scenarios.streams,
     "connects": scenarios.connects,
     "joins": scenarios.joins,
+    "storm": scenarios.storm,
     "gil": scenarios.gil,
     "rate": scenarios.rate,
     "janus": _janus,

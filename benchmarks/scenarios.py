@@ -6,8 +6,8 @@ The number that counts is the server's CPU time for each packet it forwarded; pa
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from benchmarks import generator, micro, server
 from benchmarks.figures import Figure, at_most
@@ -59,6 +59,51 @@ def speakers(settings: Settings, listeners: int) -> list[Figure]:
     return [_cost(name, runs), *_quality(name, runs)]
 
 
+MEETINGS = (8, 16)
+FLAT = 1.15
+"""Most over least, of what a packet costs, however many streams a connection has."""
+
+
+def meetings(settings: Settings) -> list[Figure]:
+    """C: everybody sends sound and simulcast video on the one connection on which they receive everybody else's.
+
+    Each picture is seen in the best layer by one, in the middle one by three, in the smallest by the rest.
+    """
+    figures, costs = [], []
+    for people in MEETINGS:
+        flags = ("--cloudflare", "--simulcast", "--publishers", str(people), "--subscribers", "0", "--media", "both")
+        runs = _runs(settings, *flags)
+        name = f"C, {people} × {people} with simulcast"
+        cost = _cost(name, runs)
+        costs.append(cost.value)
+        figures += [replace(cost, note=f"{cost.note}; {streams_seen(people, runs)}"), *_quality(name, runs)]
+    streams = " to ".join(str(2 * (people - 1)) for people in MEETINGS)
+    note = "the larger meeting over the smaller"
+    return [*figures, at_most(f"C, from {streams} streams received", costs[-1] / costs[0], "×", FLAT, note)]
+
+
+def streams_seen(people: int, runs: list[Run]) -> str:
+    """How many streams were forwarded, and how many of them as asked. Raises SystemExit when some never began."""
+    expected = 2 * people * (people - 1)
+    for run in runs:
+        if run.summary["streams_begun"] != expected:
+            raise SystemExit(f"{run.summary['streams_begun']} of {expected} streams have begun")
+    asked = min(run.summary["streams_as_asked"] for run in runs)
+    return f"{expected} streams, {asked} of {expected // 2} pictures in the layer asked for"
+
+
+# Publishers and tracks of each; sixty-four is as many as are published, or pulled, in a call.
+_PULLED = {1: (1, 1), 64: (1, 64), 200: (4, 50)}
+
+
+def one_connection(settings: Settings) -> list[Figure]:
+    """What a packet costs at 1, 64 and 200 streams in the subscriber's connection, pulled, everything else the same.
+
+    1000 Opus packets a second are published in all, each to twenty subscribers: the more streams, the slower each.
+    """
+    return _per_streams(settings, "pulled streams", _PULLED, "--cloudflare")
+
+
 def calls(settings: Settings, rooms: int) -> list[Figure]:
     """D: so many calls of two, each with sound and picture both ways."""
     name = f"D, {rooms} calls of two"
@@ -100,15 +145,18 @@ def streams(settings: Settings) -> list[Figure]:
 
     1000 Opus packets a second are published in all, each to twenty subscribers: the more streams, the slower each.
     """
-    figures, costs = [], {}
-    for count, (publishers, tracks) in _STREAMS.items():
-        shape = ("--publishers", str(publishers), "--streams", str(tracks), "--publishers-only-send")
+    return _per_streams(settings, "streams", _STREAMS)
+
+
+def _per_streams(settings: Settings, what: str, shapes: Mapping[int, tuple[int, int]], *flags: str) -> list[Figure]:
+    figures = []
+    for count, (publishers, tracks) in shapes.items():
+        shape = ("--publishers", str(publishers), "--streams", str(tracks), "--publishers-only-send", *flags)
         runs = _runs(settings, *shape, "--subscribers", "20", "--media", "audio", "--pace", str(count / 20))
-        figures.append(_cost(f"{count} streams per connection", runs))
-        costs[count] = figures[-1].value
-    growth = max(costs.values()) / min(costs.values())
-    note = "most over least"
-    return [*figures, at_most("change from 1 to 100 streams per connection", growth, "×", 1.15, note)]
+        figures.append(_cost(f"{count} {what} per connection", runs))
+    costs = [figure.value for figure in figures]
+    name = f"change from {min(shapes)} to {max(shapes)} {what} per connection"
+    return [*figures, at_most(name, max(costs) / min(costs), "×", FLAT, "most over least")]
 
 
 def connects(settings: Settings, count: int = 100) -> list[Figure]:
@@ -151,6 +199,40 @@ def joins(settings: Settings, count: int = 200, over_s: float = 20) -> list[Figu
         Figure(f"{name}, to the first frame p99", first["p99"], "ms", note=f"p50 {first['p50']:.0f}"),
         at_most(f"{name}, longest loop lag", lag_ms, "ms", 250, f"{starting_ms:.0f} while starting"),
         Figure(f"{name}, memory of the server after", resident / 1e6, "MB"),
+    ]
+
+
+def storm(settings: Settings, publishers: int = 25, viewers: int = 175, over_s: float = 20) -> list[Figure]:
+    """So many cameras and microphones, and so many who watch all of them, join one room within twenty seconds.
+
+    What they send is slowed down two hundred times, but for the keyframes that joining asks for.
+    """
+    spent, python_s, lag_ms, packets = None, 0.0, 0.0, 0.0
+    with server.running() as running:
+        before, python_before = running.cpu_time(), running.python_seconds()
+
+        def heard(line: generator.Line) -> None:
+            nonlocal spent, python_s, lag_ms, packets
+            if line["type"] == "started":
+                spent, python_s = running.cpu_time() - before, running.python_seconds() - python_before
+                metrics = running.metrics()
+                lag_ms = metrics["parley_loop_lag_max_seconds"] * 1000
+                packets = metrics['parley_engine_total{counter="rtp_out"}']
+
+        shape = ("--publishers", str(publishers), "--publishers-only-send", "--subscribers", str(viewers))
+        flags = (*shape, "--media", "both", "--pace", "200", "--join-over", f"{over_s:g}")
+        run = generator.load(running, *flags, warmup_s=1, duration_s=1, heard=heard)
+    assert spent is not None, "who has joined has been told of"
+    name = f"{publishers} publishers and {viewers} viewers in {over_s:g} s"
+    signalling = run.summary["signalling_ms"]
+    share = f"{2 * publishers * viewers:,} subscriptions, {spent.spent / spent.at:.0%} of the core"
+    return [
+        Figure(f"{name}, server CPU", spent.spent, "s", note=share),
+        Figure(
+            f"{name}, of it Python", python_s, "s", note=f"{packets / 1e6:.1f} million packets, of keyframes, besides"
+        ),
+        Figure(f"{name}, signalling p99", signalling["p99"], "ms", note=f"p50 {signalling['p50']:.0f}"),
+        at_most(f"{name}, longest loop lag", lag_ms, "ms", 250),
     ]
 
 

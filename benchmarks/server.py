@@ -36,6 +36,13 @@ class Server:
     def cpu_time(self) -> CpuTime:
         return cpu_time(self.process.pid)
 
+    def python_seconds(self) -> float:
+        """What its event loop's thread has spent so far, to a hundredth: all of Python, and none of the engine."""
+        pid = self.process.pid
+        fields = Path(f"/proc/{pid}/task/{pid}/stat").read_text().rpartition(")")[2].split()
+        # proc(5): utime and stime are the 14th and 15th, of which the name was the 2nd.
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def metrics(self) -> dict[str, float]:
         """The samples of /metrics, by name with labels."""
         samples = (line.rsplit(" ", 1) for line in self._get("/metrics").splitlines() if not line.startswith("#"))

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from benchmarks import generator, machine
+from benchmarks import generator, machine, scenarios
+from benchmarks.generator import Run
 from benchmarks.machine import CpuTime, cpu_time
 from benchmarks.micro import Limit
 
@@ -58,7 +59,7 @@ def says(monkeypatch):
 
 SUMMARY = {
     "type": "summary", "clients": 51, "failed": [], "duration_s": 1.0, "packets_received": 6000, "expected": 6060,
-    "lost": 60, "generator_cpu_s": 0.4,
+    "lost": 60, "generator_cpu_s": 0.4, "bad_length": 0, "bad_open": 0, "unknown": 0,
 }  # fmt: skip
 SECOND = {"type": "second", "t": 1.0}
 
@@ -79,3 +80,20 @@ def test_a_run_in_which_clients_could_not_join_measures_nothing(says):
 
     with pytest.raises(SystemExit, match="1 of 51 clients could not join; the first: subscriber-0-1: no media came"):
         generator.load(Serves(), warmup_s=1, duration_s=1)
+
+
+def test_a_run_with_broken_packets_measures_nothing(says):
+    says([{"type": "measuring"}, {"type": "measured"}, {**SUMMARY, "bad_length": 2, "unknown": 1}])
+
+    with pytest.raises(SystemExit, match="3 packets were not what was sent, or of no stream that was offered"):
+        generator.load(Serves(), warmup_s=1, duration_s=1)
+
+
+def test_a_meeting_in_which_a_stream_never_began_is_no_figure(says):
+    seen = {**SUMMARY, "streams_begun": 111, "streams_as_asked": 56}
+
+    with pytest.raises(SystemExit, match="111 of 112 streams have begun"):
+        scenarios.streams_seen(8, [Run(summary=seen)])
+    assert "40 of 56 pictures" in scenarios.streams_seen(
+        8, [Run(summary={**seen, "streams_begun": 112, "streams_as_asked": asked}) for asked in (56, 40)]
+    )

@@ -1,8 +1,9 @@
 """Capture the RTP traces anew: `python -m tests.vectors.rtp.capture` from the root, after `tools/run loadgen`.
 
 Headless Chromium publishes with livekit-client, VP8 and Opus, through a server of our own, and the load generator
-records what the server forwards: once for each size of picture, or for the sizes named as arguments. The camera is Chromium's fake device fed with a moving picture drawn here,
-since the device's own picture is so plain that it takes a third of the bit rate of a real one.
+records what the server forwards: once for each size of picture, or for the sizes named as arguments. The camera is
+Chromium's fake device fed with a moving picture drawn here, since the device's own picture is so plain that it takes a
+third of the bit rate of a real one.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ async def capture(layer: Layer) -> None:
             await asyncio.sleep(RAMP_S)
             note = (
                 f"Chromium {opened.version}, headless, publishing with livekit-client through Parley; camera "
-                f"{layer.height}p VP8 of a moving picture, {layer.rate_bps / 1e6:g} Mbit/s at most; microphone Opus, beeping"
+                f"{layer.height}p VP8 of a moving picture, {layer.rate_bps / 1e6:g} Mbit/s at most; microphone Opus, "
+                "beeping"
             )
             recording = await asyncio.create_subprocess_exec(
                 LOADGEN, "record", "--url", server.ws, "--room", "record", "--identity", "ada",
