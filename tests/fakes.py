@@ -26,9 +26,13 @@ from parley.engine.errors import BadValue, EngineBusy, EngineClosed, EngineRefus
 from parley.engine.events import (
     ChannelClosed,
     ChannelOpen,
+    ConsumerLayer,
     DtlsConnected,
     FirstPacket,
     IceSelected,
+    LayerActive,
+    LayerDemand,
+    LayerInactive,
     Overflow,
     TransportEvent,
     TransportPhase,
@@ -41,6 +45,7 @@ from parley.engine.specs import (
     EngineConfig,
     Flow,
     Kind,
+    LayerPolicy,
     Mid,
     ProducerId,
     ProducerPolicy,
@@ -270,13 +275,31 @@ class FakeTransport:
         """Let the peer close DTLS."""
         self.tell(TransportPhase.CLOSED, "peer")
 
-    def receive_media(self, mid: str) -> None:
-        """Let packets of this section arrive; only the first tells anything."""
+    def receive_media(self, mid: str, layer: int = 0) -> None:
+        """Let packets of this section arrive; only the first of a layer tells anything."""
         producer = self.producers[Mid(mid)]
         if not producer.is_live:
             producer.is_live = True
             codec = producer.spec.codecs[0].name
-            self.hear(FirstPacket(self.id, producer.id, producer.mid, 0, codec, 0.0))
+            self.hear(FirstPacket(self.id, producer.id, producer.mid, layer, codec, 0.0))
+        if layer not in producer.active_layers:
+            producer.active_layers.add(layer)
+            self.hear(LayerActive(self.id, producer.id, layer, 0.0))
+
+    def stop_layer(self, mid: str, layer: int = 0) -> None:
+        """Let a layer of this section stop arriving; the others go on."""
+        producer = self.producers[Mid(mid)]
+        if layer in producer.active_layers:
+            producer.active_layers.discard(layer)
+            self.hear(LayerInactive(self.id, producer.id, layer, 0.0, 0.0))
+
+    def want_layers(self, mid: str, *layers: int) -> None:
+        """Let the engine say that consumers want these layers of a section."""
+        self.hear(LayerDemand(self.id, self.producers[Mid(mid)].id, tuple(sorted(layers))))
+
+    def forward_layer(self, mid: str, layer: int | None) -> None:
+        """Let the engine say which layer the consumer of a section forwards."""
+        self.hear(ConsumerLayer(self.id, self.consumers[Mid(mid)].id, layer))
 
     def receive_channel(
         self,
@@ -379,6 +402,7 @@ class FakeProducer:
         self.spec = spec
         self.transport = transport
         self.is_live = False
+        self.active_layers: set[int] = set()
         self.is_paused = False
         self.keyframe_requests = 0
         self.policy = ProducerPolicy()
@@ -405,13 +429,15 @@ class FakeProducer:
 
 
 class FakeConsumer:
-    """A sent track that remembers its source."""
+    """A sent track that remembers its source and which of its layers it should forward."""
 
     def __init__(self, id: ConsumerId, spec: SendSpec, transport: FakeTransport) -> None:
         self.id = id
         self.spec = spec
         self.transport = transport
         self.source: Producer | None = None
+        self.policy: LayerPolicy | None = None
+        """None: never set."""
         self.is_paused = False
 
     @property
@@ -422,8 +448,12 @@ class FakeConsumer:
     def kind(self) -> Kind:
         return self.spec.kind
 
-    def set_source(self, source: Producer | None) -> None:
+    def set_source(self, source: Producer | None, policy: LayerPolicy | None = None) -> None:
         self.source = source
+        self.policy = policy or self.policy
+
+    def set_policy(self, policy: LayerPolicy) -> None:
+        self.policy = policy
 
     def pause(self) -> None:
         self.is_paused = True

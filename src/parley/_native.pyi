@@ -17,6 +17,7 @@ from parley.engine.specs import (
     DataSpec,
     EngineConfig,
     Flow,
+    LayerPolicy,
     Mid,
     ProducerPolicy,
     RecvSpec,
@@ -52,6 +53,7 @@ class Engine:
         `("layer_active", producer, layer, ago_s)`, `("layer_inactive", producer, layer, ago_s, last_packet_ago_s)`,
         `("producer_paused", producer, reason)`, `("producer_resumed", producer)`,
         `("consumer_paused", consumer, reason)`, `("consumer_resumed", consumer)`,
+        `("consumer_layer", consumer, layer | None)`, `("layer_demand", producer, bitmask of layers)`,
         `("channel_open", transport, Channel, opened_by_the_peer)`, `("channel_message", channel, bytes, is_text)`,
         `("channel_low", channel)`, `("channel_closed", channel, reason)`,
         `("done", request, None | "gone" | "refused" | "internal", None | why)`,
@@ -171,9 +173,13 @@ class Consumer:
 
     @property
     def id(self) -> int: ...
-    def set_source(self, source: Producer | None) -> None:
-        """Forward this producer from its next keyframe on; None: nothing."""
+    def set_source(self, source: Producer | None, policy: LayerPolicy | None = None) -> None:
+        """Forward this producer from its next keyframe on, the old one until then; None: nothing.
 
+        policy: set with it; None: it is kept.
+        """
+
+    def set_policy(self, policy: LayerPolicy) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     def request_keyframe(self) -> None: ...

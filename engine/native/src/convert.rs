@@ -10,12 +10,15 @@ use std::time::Duration;
 use parley_sfu::command::{OnFull, RemoteTransport, Setup};
 use parley_sfu::config::{Announce, EngineConfig};
 use parley_sfu::spec::{
-    CodecSpec, DataSpec, ExtensionIds, Feedback, Flow, MediaKind, Mid, ProducerPolicy, RecvSpec,
-    Rid, SendSpec, SsrcGroup, SsrcSemantics,
+    CodecSpec, DataSpec, ExtensionIds, Feedback, Flow, LayerPolicy, MediaKind, Mid, ProducerPolicy,
+    RecvSpec, Rid, SendSpec, SsrcGroup, SsrcSemantics,
 };
 use pyo3::prelude::*;
 
 use crate::error::bad_value;
+
+/// Layers of one producer.
+const MAX_LAYERS: usize = 8;
 
 /// A Python value and the path that led to it.
 struct Node<'py> {
@@ -354,6 +357,31 @@ pub fn producer_policy(value: &Bound<'_, PyAny>) -> PyResult<ProducerPolicy> {
             .field("max_layer")?
             .some()
             .map(|layer| layer.number(0, 255))
+            .transpose()?,
+    })
+}
+
+/// `parley.engine.specs.LayerPolicy`.
+pub fn layer_policy(value: &Bound<'_, PyAny>) -> PyResult<LayerPolicy> {
+    let node = Node::new(value, "policy");
+    let when_missing = node.field("when_missing")?;
+    let layers = when_missing.items()?;
+    if layers.len() > MAX_LAYERS {
+        return Err(bad_value(
+            &when_missing.path,
+            &format!("has more than {MAX_LAYERS} layers"),
+        ));
+    }
+    Ok(LayerPolicy {
+        target: node.field("target")?.number(0, 255)?,
+        when_missing: layers
+            .iter()
+            .map(|layer| layer.number(0, 255))
+            .collect::<PyResult<_>>()?,
+        max_temporal: node
+            .field("max_temporal")?
+            .some()
+            .map(|layer| layer.number(0, 3))
             .transpose()?,
     })
 }

@@ -109,6 +109,12 @@ fn media(py: Python<'_>, event: MediaEvent) -> PyResult<Bound<'_, PyTuple>> {
         MediaEvent::ConsumerResumed { consumer } => {
             ("consumer_resumed", consumer.0).into_pyobject(py)
         }
+        MediaEvent::ConsumerLayer { consumer, layer } => {
+            ("consumer_layer", consumer.0, layer).into_pyobject(py)
+        }
+        MediaEvent::LayerDemand { producer, layers } => {
+            ("layer_demand", producer.0, layers).into_pyobject(py)
+        }
     }
 }
 

@@ -74,9 +74,20 @@ impl Consumer {
         self.id.0
     }
 
-    fn set_source(&self, source: Option<PyRef<'_, Producer>>) -> PyResult<()> {
+    #[pyo3(signature = (source, policy = None))]
+    fn set_source(
+        &self,
+        source: Option<PyRef<'_, Producer>>,
+        policy: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let source = source.map(|producer| producer.id);
-        self.ask(MediaCommand::ConsumerSource(self.id, source))
+        let policy = policy.map(convert::layer_policy).transpose()?;
+        self.ask(MediaCommand::ConsumerSource(self.id, source, policy))
+    }
+
+    fn set_policy(&self, policy: &Bound<'_, PyAny>) -> PyResult<()> {
+        let policy = convert::layer_policy(policy)?;
+        self.ask(MediaCommand::ConsumerPolicy(self.id, policy))
     }
 
     fn pause(&self) -> PyResult<()> {

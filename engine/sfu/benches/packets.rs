@@ -163,7 +163,7 @@ impl Room {
                 .expect("a change that can be applied");
             for stream in 0..streams {
                 let id = ConsumerId(peer * 1000 + stream);
-                let command = MediaCommand::ConsumerSource(id, Some(ProducerId(stream)));
+                let command = MediaCommand::ConsumerSource(id, Some(ProducerId(stream)), None);
                 media.command(command, now, &mut out, &mut events);
             }
         }

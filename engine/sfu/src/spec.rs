@@ -260,3 +260,14 @@ impl Default for ProducerPolicy {
         }
     }
 }
+
+/// Which layer of its source a consumer forwards, by index in declared order. An index that the
+/// source does not have counts as missing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LayerPolicy {
+    pub target: u8,
+    /// Tried in order while the target sends nothing; empty: nothing is sent then.
+    pub when_missing: Vec<u8>,
+    /// Highest temporal layer that is forwarded; `None`: all.
+    pub max_temporal: Option<u8>,
+}

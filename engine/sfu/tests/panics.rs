@@ -148,7 +148,7 @@ fn a_panic_on_a_publishers_datagram_ends_the_publisher_and_pauses_who_watched() 
     let (again, producers) = publish(&mut call.stage, &[AUDIO, VIDEO]);
     call.publisher = again;
     for (consumer, producer) in call.consumers.clone().into_iter().zip(producers) {
-        let source = MediaCommand::ConsumerSource(consumer, Some(producer));
+        let source = MediaCommand::ConsumerSource(consumer, Some(producer), None);
         call.stage.engine.media(source).unwrap();
     }
     call.media_flows_to(&[call.victim]);

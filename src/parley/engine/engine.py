@@ -27,6 +27,7 @@ from parley.engine.specs import (
     DataSpec,
     Flow,
     Kind,
+    LayerPolicy,
     Mid,
     ProducerId,
     ProducerPolicy,
@@ -268,11 +269,23 @@ class Consumer(Protocol):
     @property
     def kind(self) -> Kind: ...
 
-    def set_source(self, source: Producer | None) -> None:
+    def set_source(self, source: Producer | None, policy: LayerPolicy | None = None) -> None:
         """Forward this producer, of any transport of the engine; None: nothing.
 
-        Numbers on the wire go on as if it were one stream; video begins with a keyframe, which is
-        asked for. A source that ends leaves the consumer without one.
+        policy: set with the source, so that its indexes mean the new source's layers; None: the
+        consumer keeps its own.
+
+        Numbers and time on the wire go on as if it were one stream. Video begins with a keyframe, which
+        is asked for, and goes on with the old source until that has come, but no longer than a second.
+        Audio changes at once, and so does anything to None. A source that ends or pauses in the
+        meantime is simply gone; one that ends leaves the consumer without one.
+        """
+
+    def set_policy(self, policy: LayerPolicy) -> None:
+        """Say which layer is wanted.
+
+        The present layer goes on until the wanted one's keyframe has come, which is asked for once, and
+        again after 0.2, 0.5, 1 and 2 seconds while it is still awaited.
         """
 
     def pause(self) -> None: ...

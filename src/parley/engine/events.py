@@ -145,6 +145,33 @@ class ConsumerResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsumerLayer:
+    """Which layer of its source a consumer forwards has changed.
+
+    A fact and not a step: while nobody listens, a later one takes the place of an earlier one.
+    """
+
+    transport: TransportId
+    consumer: ConsumerId
+    layer: int | None
+    """What is forwarded from now on, an index in the source's declared order; None: nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerDemand:
+    """Which layers of a producer are wanted has changed.
+
+    A fact as `ConsumerLayer` is: while nobody listens, a later one takes the place of an earlier one.
+    """
+
+    transport: TransportId
+    producer: ProducerId
+    layers: tuple[int, ...]
+    """Ascending: what consumers that are not paused want, their targets and what stands in for a missing
+    one; empty when nobody wants any."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelOpen:
     """A data channel is open: the peer opened it, or answered ours.
 
@@ -210,6 +237,8 @@ TransportEvent = (
     | ProducerResumed
     | ConsumerPaused
     | ConsumerResumed
+    | ConsumerLayer
+    | LayerDemand
     | ChannelOpen
     | ChannelClosed
     | ChannelLow

@@ -34,6 +34,7 @@ from parley.engine.events import (
     ChannelClosed,
     ChannelLow,
     ChannelOpen,
+    ConsumerLayer,
     ConsumerPaused,
     ConsumerResumed,
     DtlsConnected,
@@ -44,6 +45,7 @@ from parley.engine.events import (
     IceSelected,
     InternalError,
     LayerActive,
+    LayerDemand,
     LayerInactive,
     Overflow,
     ProducerPaused,
@@ -59,6 +61,7 @@ from parley.engine.specs import (
     EngineConfig,
     Flow,
     Kind,
+    LayerPolicy,
     Mid,
     ProducerId,
     ProducerPolicy,
@@ -236,6 +239,15 @@ class LiveEngine:
         if (sender := self._consumers.get(consumer)) is not None:
             sender.transport.hear(ConsumerResumed(sender.transport.id, sender.id))
 
+    def _on_consumer_layer(self, consumer: int, layer: int | None) -> None:
+        if (sender := self._consumers.get(consumer)) is not None:
+            sender.transport.hear(ConsumerLayer(sender.transport.id, sender.id, layer))
+
+    def _on_layer_demand(self, producer: int, mask: int) -> None:
+        if (source := self._producers.get(producer)) is not None:
+            layers = tuple(layer for layer in range(mask.bit_length()) if mask >> layer & 1)
+            source.transport.hear(LayerDemand(source.transport.id, source.id, layers))
+
     def _on_channel_open(self, transport: int, native: _native.Channel, remote: bool) -> None:
         owner = self._transports.get(transport)
         if owner is None:
@@ -307,6 +319,8 @@ class LiveEngine:
         "producer_resumed": _on_producer_resumed,
         "consumer_paused": _on_consumer_paused,
         "consumer_resumed": _on_consumer_resumed,
+        "consumer_layer": _on_consumer_layer,
+        "layer_demand": _on_layer_demand,
         "channel_open": _on_channel_open,
         "channel_message": _on_channel_message,
         "channel_low": _on_channel_low,
@@ -491,9 +505,12 @@ class LiveConsumer:
         self.mid: Mid = spec.mid
         self.kind: Kind = spec.kind
 
-    def set_source(self, source: Producer | None) -> None:
+    def set_source(self, source: Producer | None, policy: LayerPolicy | None = None) -> None:
         assert source is None or isinstance(source, LiveProducer), "a producer of another engine"
-        self.native.set_source(None if source is None else source.native)
+        self.native.set_source(None if source is None else source.native, policy)
+
+    def set_policy(self, policy: LayerPolicy) -> None:
+        self.native.set_policy(policy)
 
     def pause(self) -> None:
         self.native.pause()

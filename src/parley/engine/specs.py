@@ -205,6 +205,22 @@ class ProducerPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerPolicy:
+    """Which simulcast layer a consumer forwards; indexes in the producer's declared order, which implies no quality.
+
+    A consumer whose policy was never set forwards the first declared layer that sends, and others in
+    declared order while it does not. An index that the source does not have counts as missing.
+    """
+
+    target: int = 0
+    """The layer that is wanted, 0 to 255."""
+    when_missing: tuple[int, ...] = ()
+    """Tried in order while the target sends nothing, at most 8; empty: nothing is sent then."""
+    max_temporal: int | None = None
+    """Highest temporal layer that is forwarded (the TID of VP8), 0 to 3; None: all."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineConfig:
     """How the engine is started. Values that cannot work are refused by name when it is made."""
 

@@ -146,7 +146,7 @@ impl World {
                 .expect("a change that can be applied");
         }
         for n in 1..4 {
-            world.command(MediaCommand::ConsumerSource(ConsumerId(3 + n), Some(ProducerId(n))));
+            world.command(MediaCommand::ConsumerSource(ConsumerId(3 + n), Some(ProducerId(n)), None));
         }
         world
     }
@@ -207,8 +207,8 @@ fuzz_target!(|input: &[u8]| {
                     1 => MediaCommand::ProducerResume(ProducerId(id)),
                     2 => MediaCommand::ConsumerPause(ConsumerId(3 + id)),
                     3 => MediaCommand::ConsumerResume(ConsumerId(3 + id)),
-                    4 => MediaCommand::ConsumerSource(ConsumerId(3 + id), None),
-                    _ => MediaCommand::ConsumerSource(ConsumerId(3 + id), Some(ProducerId(id))),
+                    4 => MediaCommand::ConsumerSource(ConsumerId(3 + id), None, None),
+                    _ => MediaCommand::ConsumerSource(ConsumerId(3 + id), Some(ProducerId(id)), None),
                 };
                 world.command(command);
             }

@@ -104,6 +104,7 @@ impl Default for FuzzCall {
                 call.command(Command::Media(MediaCommand::ConsumerSource(
                     consumer,
                     Some(source),
+                    None,
                 )));
             }
         }
@@ -264,8 +265,8 @@ impl FuzzCall {
         let producer = ProducerId(10 * (1 + u64::from(step.below(2))) + u64::from(step.below(2)));
         let consumer = ConsumerId(100 * transport.0 + u64::from(step.below(2)));
         let command = match step.below(16) {
-            0 => Command::Media(MediaCommand::ConsumerSource(consumer, Some(producer))),
-            1 => Command::Media(MediaCommand::ConsumerSource(consumer, None)),
+            0 => Command::Media(MediaCommand::ConsumerSource(consumer, Some(producer), None)),
+            1 => Command::Media(MediaCommand::ConsumerSource(consumer, None, None)),
             2 => Command::Media(MediaCommand::ConsumerPause(consumer)),
             3 => Command::Media(MediaCommand::ConsumerResume(consumer)),
             4 => Command::Media(MediaCommand::ConsumerKeyframe(consumer)),

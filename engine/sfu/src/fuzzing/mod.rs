@@ -107,7 +107,7 @@ pub fn description(bytes: &[u8]) {
         }
         let (consumer, producer) = (10 + input.below(6), 1 + input.below(6));
         let source = Some(ProducerId(u64::from(producer)));
-        let command = MediaCommand::ConsumerSource(ConsumerId(u64::from(consumer)), source);
+        let command = MediaCommand::ConsumerSource(ConsumerId(u64::from(consumer)), source, None);
         media.command(command, now, &mut Nowhere, &mut events);
     }
     media.on_timer(now + Duration::from_secs(5), &mut Nowhere, &mut events);

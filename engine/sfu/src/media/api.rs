@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::spec::{ConsumerId, Flow, Mid, ProducerId, ProducerPolicy, RecvSpec, SendSpec};
+use crate::spec::{
+    ConsumerId, Flow, LayerPolicy, Mid, ProducerId, ProducerPolicy, RecvSpec, SendSpec,
+};
 
 /// Where datagrams go: the shard's arena of slots.
 pub trait Outbox {
@@ -115,8 +117,10 @@ pub enum MediaCommand {
     ProducerKeyframe(ProducerId, Option<u8>),
     ProducerPolicy(ProducerId, ProducerPolicy),
     ProducerClose(ProducerId),
-    /// `None` takes the source away; the sender keeps its numbers.
-    ConsumerSource(ConsumerId, Option<ProducerId>),
+    /// `None` takes the source away; the sender keeps its numbers. A policy is set with the source, so
+    /// that it means the new one's layers; without one the consumer's stays.
+    ConsumerSource(ConsumerId, Option<ProducerId>, Option<LayerPolicy>),
+    ConsumerPolicy(ConsumerId, LayerPolicy),
     ConsumerPause(ConsumerId),
     ConsumerResume(ConsumerId),
     /// Asks the source of this consumer for a keyframe, merged and throttled.
@@ -185,6 +189,16 @@ pub enum MediaEvent {
     },
     ConsumerResumed {
         consumer: ConsumerId,
+    },
+    /// What a consumer forwards from now on; `None`: nothing any more.
+    ConsumerLayer {
+        consumer: ConsumerId,
+        layer: Option<u8>,
+    },
+    /// The layers that consumers want, a bit each.
+    LayerDemand {
+        producer: ProducerId,
+        layers: u8,
     },
 }
 

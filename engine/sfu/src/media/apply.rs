@@ -10,8 +10,8 @@ use super::timers::Timer;
 use super::transport::Sender;
 use super::{Media, Moment};
 use crate::spec::{
-    CodecSpec, ConsumerId, ExtensionIds, Flow, MediaKind, Mid, ProducerId, RecvSpec, SendSpec,
-    TransportId,
+    CodecSpec, ConsumerId, ExtensionIds, Flow, LayerPolicy, MediaKind, Mid, ProducerId, RecvSpec,
+    SendSpec, TransportId,
 };
 use crate::strike;
 
@@ -107,9 +107,11 @@ impl Media {
                     self.end_producer(key, events);
                 }
             }
-            MediaCommand::ConsumerSource(id, source) => {
+            MediaCommand::ConsumerSource(id, source, policy) => {
+                self.set_policy(id, policy);
                 self.set_source(id, source, moment, out, events);
             }
+            MediaCommand::ConsumerPolicy(id, policy) => self.set_policy(id, Some(policy)),
             MediaCommand::ConsumerPause(id) => {
                 let Some(&key) = self.consumer_keys.get(&id) else {
                     return;
@@ -163,7 +165,8 @@ impl Media {
                 let key = self.producer_keys.get(id)?;
                 self.producers.get(*key).map(|producer| producer.transport)
             }
-            MediaCommand::ConsumerSource(id, _)
+            MediaCommand::ConsumerSource(id, _, _)
+            | MediaCommand::ConsumerPolicy(id, _)
             | MediaCommand::ConsumerPause(id)
             | MediaCommand::ConsumerResume(id)
             | MediaCommand::ConsumerKeyframe(id)
@@ -309,6 +312,12 @@ impl Media {
             if let Some(sealer) = &mut transport.sealer {
                 sealer.expect(ssrc);
             }
+        }
+    }
+
+    fn set_policy(&mut self, id: ConsumerId, policy: Option<LayerPolicy>) {
+        if let (Some(key), Some(policy)) = (self.consumer_keys.get(&id), policy) {
+            self.consumers[*key].policy = Some(policy);
         }
     }
 

@@ -13,7 +13,7 @@ use super::reception::middle;
 use super::transport::Transport;
 use crate::rtcp::ReportBlock;
 use crate::rtp::{ExtensionList, Extensions, Header, write_header};
-use crate::spec::{CodecSpec, ConsumerId, ExtensionIds, MediaKind, Mid, SendSpec};
+use crate::spec::{CodecSpec, ConsumerId, ExtensionIds, LayerPolicy, MediaKind, Mid, SendSpec};
 
 /// A question that comes again within a round trip is about what is still on its way.
 const LEAST_REPEAT: Duration = Duration::from_millis(10);
@@ -95,6 +95,8 @@ pub(super) struct Consumer {
     extensions: ExtensionIds,
     is_transport_seq_wanted: bool,
 
+    /// `None`: never set.
+    pub policy: Option<LayerPolicy>,
     /// Key of the producer.
     pub source: Option<usize>,
     pub is_paused: bool,
@@ -141,6 +143,7 @@ impl Consumer {
             codecs: Vec::new(),
             extensions: ExtensionIds::default(),
             is_transport_seq_wanted: false,
+            policy: None,
             source: None,
             is_paused: false,
             is_waiting: true,

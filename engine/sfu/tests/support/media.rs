@@ -155,7 +155,7 @@ pub fn subscribe(
     let applied = stage.apply(transport.id, change);
     let consumers: Vec<ConsumerId> = applied.consumers.into_iter().map(|(_, id)| id).collect();
     for (consumer, producer) in consumers.iter().zip(producers) {
-        let source = MediaCommand::ConsumerSource(*consumer, Some(*producer));
+        let source = MediaCommand::ConsumerSource(*consumer, Some(*producer), None);
         stage.engine.media(source).unwrap();
     }
     (index, consumers)

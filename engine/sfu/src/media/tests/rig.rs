@@ -333,6 +333,7 @@ impl Rig {
         self.command(MediaCommand::ConsumerSource(
             ConsumerId(consumer),
             source.map(ProducerId),
+            None,
         ));
     }
 

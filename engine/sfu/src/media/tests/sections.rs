@@ -320,7 +320,7 @@ fn a_command_for_what_is_gone_is_ignored() {
         MediaCommand::ProducerKeyframe(producer, None),
         MediaCommand::ProducerPolicy(producer, ProducerPolicy::default()),
         MediaCommand::ProducerClose(producer),
-        MediaCommand::ConsumerSource(consumer, Some(producer)),
+        MediaCommand::ConsumerSource(consumer, Some(producer), None),
         MediaCommand::ConsumerPause(consumer),
         MediaCommand::ConsumerResume(consumer),
         MediaCommand::ConsumerKeyframe(consumer),
