@@ -449,10 +449,13 @@ class FakeConsumer:
         return self.spec.kind
 
     def set_source(self, source: Producer | None, policy: LayerPolicy | None = None) -> None:
+        if policy is not None:
+            _check_policy(policy)
         self.source = source
         self.policy = policy or self.policy
 
     def set_policy(self, policy: LayerPolicy) -> None:
+        _check_policy(policy)
         self.policy = policy
 
     def pause(self) -> None:
@@ -591,6 +594,16 @@ class FakeChannel:
             return False
         self.sent.append(message)
         return True
+
+
+def _check_policy(policy: LayerPolicy) -> None:
+    for layer in (policy.target, *policy.when_missing):
+        if not 0 <= layer <= 255:
+            raise BadValue(f"policy: layer {layer} is outside 0 to 255")
+    if len(policy.when_missing) > 8:
+        raise BadValue("policy.when_missing has more than 8 layers")
+    if policy.max_temporal is not None and not 0 <= policy.max_temporal <= 3:
+        raise BadValue(f"policy.max_temporal: {policy.max_temporal} is outside 0 to 3")
 
 
 def _check_media(spec: RecvSpec | SendSpec) -> None:

@@ -55,7 +55,18 @@ pc.ontrack = (event) => {
   element.muted = event.track.kind === "video";
   document.body.append(element);
   element.play();
+  if (event.track.kind === "video") watch(element);
 };
+
+// When pictures are shown: the longest time between two, and how large the last one was.
+const shown = { longest_ms: 0, last: null, width: 0, count: 0 };
+function watch(element) {
+  element.requestVideoFrameCallback((now, frame) => {
+    if (shown.last !== null) shown.longest_ms = Math.max(shown.longest_ms, now - shown.last);
+    Object.assign(shown, { last: now, width: frame.width, count: shown.count + 1 });
+    watch(element);
+  });
+}
 
 window.peer = {
   open(label, options) { keep(pc.createDataChannel(label, options)); },
@@ -67,6 +78,20 @@ window.peer = {
     const stream = await navigator.mediaDevices.getUserMedia(constraints);
     for (const track of stream.getTracks()) pc.addTransceiver(track, { direction: "sendonly", streams: [stream] });
   },
+  async publishLayers(encodings) {
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360, frameRate: 30 } });
+    const [track] = stream.getTracks();
+    pc.addTransceiver(track, { direction: "sendonly", streams: [stream], sendEncodings: encodings });
+  },
+  async setActive(rid, isActive) {
+    for (const sender of pc.getSenders()) {
+      const parameters = sender.getParameters();
+      for (const encoding of parameters.encodings) if (encoding.rid === rid) encoding.active = isActive;
+      await sender.setParameters(parameters);
+    }
+  },
+  shown() { return { ...shown }; },
+  watchAnew() { Object.assign(shown, { longest_ms: 0 }); },
   async offer() { await pc.setLocalDescription(); return pc.localDescription.sdp; },
   async accept(sdp) { await pc.setRemoteDescription({ type: "answer", sdp }); },
   async answer(sdp) {
@@ -130,6 +155,10 @@ class ChromiumPeer:
     async def publish(self, *kinds: str) -> None:
         """Take the fake camera or microphone; sent from the next `connect` on."""
         await self.page.evaluate("kinds => peer.publish(kinds)", list(kinds))
+
+    async def publish_layers(self, *encodings: dict[str, object]) -> None:
+        """Take the fake camera, to be sent in these layers (RTCRtpEncodingParameters)."""
+        await self.page.evaluate("encodings => peer.publishLayers(encodings)", list(encodings))
 
     async def open_channel(self, label: str, **options: object) -> None:
         await self.page.evaluate("([l, o]) => peer.open(l, o)", [label, options])

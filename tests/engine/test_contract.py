@@ -20,7 +20,7 @@ from parley.engine.events import (
     TransportPhase,
     TransportState,
 )
-from parley.engine.specs import Flow, Kind, Mid, Setup
+from parley.engine.specs import Flow, Kind, LayerPolicy, Mid, Setup
 from tests.engine.conftest import Call, Rig
 from tests.engine.inbox import Inbox
 from tests.engine.peers import DATA, OPUS, PATIENCE_S, Ear, PeerChannel, receiving, sending
@@ -317,6 +317,39 @@ async def test_a_consumer_takes_a_source_of_another_transport_and_loses_it(rig: 
     consumer.set_source(None)
 
     await settled(engine, transports=1, producers=0, consumers=1)
+
+
+async def test_a_consumer_is_given_a_policy_with_its_source_or_later(rig: Rig, engine: Engine) -> None:
+    speaker = await rig.call(engine, recv=[receiving("0", Kind.VIDEO)])
+    viewer = await rig.call(engine, send=[sending("0", 1000, Kind.VIDEO)])
+    consumer = viewer.applied.consumers[Mid("0")]
+
+    consumer.set_source(speaker.applied.producers[Mid("0")], LayerPolicy(target=2, when_missing=(1, 0)))
+    consumer.set_policy(LayerPolicy(max_temporal=1))
+    speaker.transport.close()
+    consumer.set_source(None)
+
+    assert (await viewer.transport.stats()).phase is TransportPhase.NEW
+
+
+@pytest.mark.parametrize(
+    ("policy", "named"),
+    [
+        (LayerPolicy(target=256), "256"),
+        (LayerPolicy(when_missing=(0, -1)), "-1"),
+        (LayerPolicy(when_missing=(0,) * 9), "when_missing"),
+        (LayerPolicy(max_temporal=4), "max_temporal"),
+    ],
+    ids=["target", "when_missing", "too many", "max_temporal"],
+)
+async def test_a_policy_that_cannot_be_is_refused(rig: Rig, engine: Engine, policy: LayerPolicy, named: str) -> None:
+    call = await rig.call(engine, send=[sending("0", 1000, Kind.VIDEO)])
+    consumer = call.applied.consumers[Mid("0")]
+
+    with pytest.raises(BadValue, match=named):
+        consumer.set_policy(policy)
+    with pytest.raises(BadValue, match=named):
+        consumer.set_source(None, policy)
 
 
 # Data channels.

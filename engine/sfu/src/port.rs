@@ -1,15 +1,18 @@
 //! The two queues between the caller and a shard, and the wake-ups that go with them.
 
-use std::sync::Arc;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_queue::ArrayQueue;
+use rustc_hash::FxHashMap;
 
 use crate::census::Census;
 use crate::command::Command;
 use crate::data::ChannelShared;
 use crate::error::Error;
 use crate::event::Event;
+use crate::media::{MediaEvent, Subject};
 use crate::net::sys::EventFd;
 
 /// Both directions of one shard.
@@ -129,10 +132,12 @@ impl Port {
     }
 }
 
-/// What waits in a mailbox: an event, or the promise of a channel's next message.
+/// What waits in a mailbox: an event, or the promise of a channel's next message or of the latest fact
+/// about something.
 enum Posted {
     Event(Event),
     Message(Arc<ChannelShared>),
+    Latest(Subject),
 }
 
 /// Events on their way to the caller, with one descriptor that tells when to look.
@@ -141,6 +146,11 @@ pub(crate) struct Mailbox {
     fd: EventFd,
     /// The descriptor is readable already.
     rung: AtomicBool,
+    /// Facts of which only the latest counts, one for each subject. Locked for each of them, which is
+    /// when a layer changes, and never for a packet.
+    latest: Mutex<FxHashMap<Subject, MediaEvent>>,
+    /// Some of them have found no room in the queue.
+    has_stray: AtomicBool,
     /// Messages were kept back because the queue was half full.
     starved: AtomicBool,
     lost: AtomicU64,
@@ -152,6 +162,8 @@ impl Mailbox {
             queue: ArrayQueue::new(capacity),
             fd: EventFd::new()?,
             rung: AtomicBool::new(false),
+            latest: Mutex::default(),
+            has_stray: AtomicBool::new(false),
             starved: AtomicBool::new(false),
             lost: AtomicU64::new(0),
         })
@@ -166,6 +178,40 @@ impl Mailbox {
         if self.queue.push(Posted::Event(event)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Adds what the media side tells. A fact of which only the latest counts takes the place of one
+    /// that waits, and is not lost when the queue is full.
+    pub fn post_media(&self, event: MediaEvent) {
+        let Some(subject) = event.subject() else {
+            return self.post(Event::Media(event));
+        };
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        match latest.entry(subject) {
+            Entry::Occupied(mut waiting) => {
+                waiting.insert(event);
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert(event);
+                if self.queue.push(Posted::Latest(subject)).is_err() {
+                    self.has_stray.store(true, Ordering::SeqCst);
+                }
+            }
+        }
+    }
+
+    fn take_latest(&self, subject: Subject) -> Option<MediaEvent> {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.remove(&subject)
+    }
+
+    /// Takes facts that have no place in the queue, at most `limit`.
+    fn take_stray(&self, limit: usize, out: &mut Vec<Event>) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let subjects: Vec<Subject> = latest.keys().take(limit).copied().collect();
+        let facts = subjects.iter().filter_map(|subject| latest.remove(subject));
+        out.extend(facts.map(Event::Media));
+        self.has_stray.store(!latest.is_empty(), Ordering::SeqCst);
     }
 
     /// Adds the token of one message that stands in the channel's inbox.
@@ -186,7 +232,9 @@ impl Mailbox {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.lost.load(Ordering::Relaxed) == 0
+        self.queue.is_empty()
+            && self.lost.load(Ordering::Relaxed) == 0
+            && !self.has_stray.load(Ordering::SeqCst)
     }
 
     /// Makes the descriptor readable if anything waits.
@@ -202,6 +250,7 @@ impl Mailbox {
         self.fd.reset();
         self.rung.store(false, Ordering::SeqCst);
         let mut resume = false;
+        let before = out.len();
         for _ in 0..limit {
             match self.queue.pop() {
                 Some(Posted::Event(event)) => out.push(event),
@@ -216,10 +265,16 @@ impl Mailbox {
                         });
                     }
                 }
+                Some(Posted::Latest(subject)) => {
+                    out.extend(self.take_latest(subject).map(Event::Media));
+                }
                 None => break,
             }
         }
         if self.queue.is_empty() {
+            if self.has_stray.load(Ordering::SeqCst) {
+                self.take_stray(limit.saturating_sub(out.len() - before), out);
+            }
             let lost = self.lost.swap(0, Ordering::Relaxed);
             if lost > 0 {
                 out.push(Event::Overflow { shard: 0, lost });
@@ -241,7 +296,7 @@ mod tests {
     use super::*;
     use crate::command::{ChannelId, Hear, RequestId};
     use crate::data::Channel;
-    use crate::spec::TransportId;
+    use crate::spec::{ConsumerId, TransportId};
 
     fn done(n: u64) -> Event {
         Event::Done {
@@ -292,6 +347,56 @@ mod tests {
             out.last(),
             Some(Event::Overflow { shard: 0, lost: 6 })
         ));
+    }
+
+    fn layer(consumer: u64, layer: u8) -> MediaEvent {
+        MediaEvent::ConsumerLayer {
+            consumer: ConsumerId(consumer),
+            layer: Some(layer),
+        }
+    }
+
+    fn layers(events: &[Event]) -> Vec<MediaEvent> {
+        let facts = events.iter().filter_map(|event| match event {
+            Event::Media(event) => Some(event.clone()),
+            _ => None,
+        });
+        facts.collect()
+    }
+
+    #[test]
+    fn of_facts_about_one_thing_only_the_latest_is_told() {
+        let port = Port::new(16, 64).unwrap();
+        for n in 0..200 {
+            port.mailbox.post_media(layer(1, n % 3));
+            port.mailbox.post_media(layer(2, 7));
+        }
+        let mut out = Vec::new();
+
+        port.mailbox.drain(512, &mut out);
+        port.mailbox.post_media(layer(1, 0));
+        port.mailbox.drain(512, &mut out);
+
+        assert_eq!(layers(&out), [layer(1, 1), layer(2, 7), layer(1, 0)]);
+        assert_eq!(out.len(), 3);
+    }
+
+    #[test]
+    fn a_fact_that_finds_no_room_is_told_after_what_did() {
+        let port = Port::new(16, 64).unwrap();
+        (0..64).for_each(|n| port.mailbox.post(done(n)));
+        (0..10).for_each(|n| port.mailbox.post_media(layer(n, 0)));
+        port.mailbox.post_media(layer(3, 1));
+        let (mut first, mut rest) = (Vec::new(), Vec::new());
+
+        port.mailbox.drain(68, &mut first);
+        assert!(readable(&port.mailbox));
+        port.mailbox.drain(68, &mut rest);
+
+        assert_eq!((first.len(), rest.len()), (68, 6));
+        let told = [layers(&first), layers(&rest)].concat();
+        assert!(told.contains(&layer(3, 1)) && !told.contains(&layer(3, 0)));
+        assert!(!readable(&port.mailbox));
     }
 
     #[test]

@@ -75,9 +75,10 @@ COUNTERS: Mapping[str, str] = MappingProxyType(
         "drop_duplicate": "Came both by itself and by retransmission, the second time.",
         "drop_unbound": "An SSRC that belongs to no section.",
         "drop_payload_type": "A payload type its section does not list.",
-        "drop_layer": "A simulcast layer that is not forwarded.",
+        "drop_layer": "A layer that nobody forwards or awaits.",
         "drop_paused": "Its producer is paused.",
         "drop_waiting": "Not forwarded to one consumer, which waits for a keyframe.",
+        "drop_temporal": "Not forwarded to one consumer: a temporal layer that it does not get.",
         "drop_late": "Not forwarded to one consumer: older than its start.",
         "drop_unsent": "Not sent: no room, no address or no keys.",
         # Ourselves.

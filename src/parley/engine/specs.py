@@ -197,7 +197,8 @@ class ProducerPolicy:
     """How a producer is treated, where no description says it."""
 
     keyframe_gap_ms: tuple[int, ...] = (500, 1000, 1000)
-    """Shortest time between two keyframe requests, by layer; the last one serves all further layers."""
+    """Shortest time between requests for two keyframes, by layer; the last one serves all further layers.
+    A request that somebody waits on is repeated sooner while it goes unanswered."""
     opaque: bool = False
     """Whether payloads are end-to-end encrypted, so that only clear header bytes may be read."""
     max_layer: int | None = None

@@ -102,7 +102,7 @@ fn whole(packets: &[Arrived], is_video: bool) -> Option<(&Arrived, &[Arrived])> 
     if !is_video {
         return packets.split_first();
     }
-    let begins = |packet: &Arrived| Codec::Vp8.starts_keyframe(&packet.head);
+    let begins = |packet: &Arrived| Codec::Vp8.read(&packet.head).starts_keyframe;
     let begin = packets.iter().position(begins)?;
     let end = packets.iter().rposition(|packet| packet.marker)?;
     packets.get(begin..=end)?.split_first()

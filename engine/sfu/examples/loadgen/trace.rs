@@ -75,7 +75,7 @@ impl Trace {
         let keyframes: Vec<usize> = packets
             .iter()
             .enumerate()
-            .filter(|(_, packet)| is_video && Codec::Vp8.starts_keyframe(packet.head()))
+            .filter(|(_, packet)| is_video && Codec::Vp8.read(packet.head()).starts_keyframe)
             .map(|(index, _)| index)
             .collect();
         if is_video && keyframes.first() != Some(&0) {

@@ -13,6 +13,6 @@ fuzz_target!(|payload: &[u8]| {
         Codec::Av1,
         Codec::Opaque,
     ] {
-        codec.starts_keyframe(payload);
+        codec.read(payload);
     }
 });

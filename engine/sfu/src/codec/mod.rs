@@ -4,10 +4,11 @@
 
 mod av1;
 mod h264;
-mod vp8;
+pub mod vp8;
 mod vp9;
 
 use crate::spec::MediaKind;
+use vp8::Descriptor;
 
 /// The codecs that are looked into; every other is carried unseen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,25 +39,41 @@ impl Codec {
         }
     }
 
-    /// Whether a receiver can begin only where [`starts_keyframe`](Self::starts_keyframe) says so.
+    /// Whether a receiver can begin only where [`View::starts_keyframe`] says so.
     pub fn has_keyframes(self) -> bool {
         self != Codec::Opaque
     }
 
-    /// Whether this is the first packet of a keyframe, or of the parameters that precede one.
+    /// What a payload shows of itself.
     ///
     /// payload: of one RTP packet, without padding. Reads only what end-to-end encryption leaves
     /// clear: payload descriptors, NAL unit headers, the first byte of a VP8 frame.
-    pub fn starts_keyframe(self, payload: &[u8]) -> bool {
-        match self {
-            Codec::Vp8 => vp8::starts_keyframe(payload),
+    pub fn read(self, payload: &[u8]) -> View {
+        let vp8 = match self {
+            Codec::Vp8 => Descriptor::read(payload),
+            _ => None,
+        };
+        let starts_keyframe = match self {
+            Codec::Vp8 => vp8.and_then(|descriptor| descriptor.starts_keyframe(payload)),
             Codec::Vp9 => vp9::starts_keyframe(payload),
             Codec::H264 => h264::starts_keyframe(payload),
             Codec::Av1 => av1::starts_keyframe(payload),
             Codec::Opaque => None,
+        };
+        View {
+            starts_keyframe: starts_keyframe.unwrap_or(false),
+            vp8,
         }
-        .unwrap_or(false)
     }
+}
+
+/// What one payload shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct View {
+    /// This is the first packet of a keyframe, or of the parameters that precede one.
+    pub starts_keyframe: bool,
+    /// The payload begins with numbers of VP8.
+    pub vp8: Option<Descriptor>,
 }
 
 #[cfg(test)]
@@ -85,7 +102,7 @@ mod tests {
         #[test]
         fn any_payload_is_read_without_harm(payload in prop::collection::vec(any::<u8>(), 0..64)) {
             for codec in ALL {
-                codec.starts_keyframe(&payload);
+                codec.read(&payload);
             }
         }
     }

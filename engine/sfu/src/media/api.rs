@@ -202,6 +202,24 @@ pub enum MediaEvent {
     },
 }
 
+/// What a fact is about of which only the latest counts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Subject {
+    Consumer(ConsumerId),
+    Producer(ProducerId),
+}
+
+impl MediaEvent {
+    /// Of a fact that takes the place of the one before it: what it is about.
+    pub fn subject(&self) -> Option<Subject> {
+        match self {
+            MediaEvent::ConsumerLayer { consumer, .. } => Some(Subject::Consumer(*consumer)),
+            MediaEvent::LayerDemand { producer, .. } => Some(Subject::Producer(*producer)),
+            _ => None,
+        }
+    }
+}
+
 /// What was received of one producer, all layers together.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ProducerStats {

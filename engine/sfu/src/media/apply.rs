@@ -4,14 +4,15 @@ use std::time::Instant;
 
 use super::api::{ApplyError, MediaChange, MediaCommand, MediaEvent, Outbox, PauseReason};
 use super::consumer::Consumer;
-use super::producer::{FORWARDED_LAYER, Producer};
+use super::era::Feed;
+use super::producer::Producer;
 use super::reports::RECEIVER_REPORTS;
 use super::timers::Timer;
 use super::transport::Sender;
 use super::{Media, Moment};
 use crate::spec::{
-    CodecSpec, ConsumerId, ExtensionIds, Flow, LayerPolicy, MediaKind, Mid, ProducerId, RecvSpec,
-    SendSpec, TransportId,
+    CodecSpec, ConsumerId, ExtensionIds, Flow, MediaKind, Mid, ProducerId, RecvSpec, SendSpec,
+    TransportId,
 };
 use crate::strike;
 
@@ -47,13 +48,13 @@ impl Media {
                 }
                 Flow::Send => {
                     if let Some(consumer) = self.transports[key].consumer(mid.as_str()) {
-                        self.end_consumer(consumer, out);
+                        self.end_consumer(consumer, out, events);
                     }
                 }
             }
         }
         for (id, spec) in &change.recv {
-            self.apply_recv(key, *id, spec);
+            self.apply_recv(key, *id, spec, moment, out, events);
         }
         for (id, spec) in &change.send {
             self.apply_send(key, *id, spec);
@@ -86,20 +87,25 @@ impl Media {
         self.at_work = self.owner_of(&command);
         strike!(MediaCommand, self.worked_for());
         match command {
-            MediaCommand::ProducerPause(id) => self.pause_producer(id, events),
+            MediaCommand::ProducerPause(id) => self.pause_producer(id, moment, out, events),
             MediaCommand::ProducerResume(id) => self.resume_producer(id, moment, out, events),
             MediaCommand::ProducerKeyframe(id, layer) => {
                 let Some(&key) = self.producer_keys.get(&id) else {
                     return;
                 };
                 let layers = self.producers[key].layers.len() as u8;
-                for index in (0..layers).filter(|index| layer.is_none_or(|l| l == *index)) {
-                    self.ask_keyframe(key, index, moment, out);
+                for layer in (0..layers).filter(|index| layer.is_none_or(|l| l == *index)) {
+                    let feed = Feed {
+                        producer: key,
+                        layer,
+                    };
+                    self.ask_keyframe(feed, self.has_waiting(feed), moment, out);
                 }
             }
             MediaCommand::ProducerPolicy(id, policy) => {
-                if let Some(key) = self.producer_keys.get(&id) {
-                    self.producers[*key].set_policy(policy);
+                if let Some(&key) = self.producer_keys.get(&id) {
+                    self.producers[key].set_policy(policy);
+                    self.choose_all(key, moment, out, events);
                 }
             }
             MediaCommand::ProducerClose(id) => {
@@ -108,10 +114,17 @@ impl Media {
                 }
             }
             MediaCommand::ConsumerSource(id, source, policy) => {
-                self.set_policy(id, policy);
+                if let (Some(key), Some(policy)) = (self.consumer_keys.get(&id), policy) {
+                    self.consumers[*key].set_policy(policy);
+                }
                 self.set_source(id, source, moment, out, events);
             }
-            MediaCommand::ConsumerPolicy(id, policy) => self.set_policy(id, Some(policy)),
+            MediaCommand::ConsumerPolicy(id, policy) => {
+                if let Some(&key) = self.consumer_keys.get(&id) {
+                    self.consumers[key].set_policy(policy);
+                    self.choose(key, moment, out, events);
+                }
+            }
             MediaCommand::ConsumerPause(id) => {
                 let Some(&key) = self.consumer_keys.get(&id) else {
                     return;
@@ -122,6 +135,7 @@ impl Media {
                         consumer: id,
                         reason: PauseReason::Policy,
                     });
+                    self.choose(key, moment, out, events);
                 }
             }
             MediaCommand::ConsumerResume(id) => {
@@ -130,25 +144,22 @@ impl Media {
                 };
                 let held = &mut self.consumers[key];
                 if std::mem::replace(&mut held.is_paused, false) {
-                    held.wait();
                     events.push(MediaEvent::ConsumerResumed { consumer: id });
-                    if let Some(source) = self.consumers[key].source {
-                        self.ask_keyframe(source, FORWARDED_LAYER, moment, out);
-                    }
+                    self.choose(key, moment, out, events);
                 }
             }
             MediaCommand::ConsumerKeyframe(id) => {
-                let source = self
-                    .consumer_keys
-                    .get(&id)
-                    .and_then(|key| self.consumers[*key].source);
-                if let Some(source) = source {
-                    self.ask_keyframe(source, FORWARDED_LAYER, moment, out);
+                let Some(&key) = self.consumer_keys.get(&id) else {
+                    return;
+                };
+                let held = &self.consumers[key];
+                if let Some(feed) = held.target.or(held.current) {
+                    self.ask_for(key, feed, moment, out);
                 }
             }
             MediaCommand::ConsumerClose(id) => {
                 if let Some(&key) = self.consumer_keys.get(&id) {
-                    self.end_consumer(key, out);
+                    self.end_consumer(key, out, events);
                 }
             }
         }
@@ -269,17 +280,32 @@ impl Media {
         )
     }
 
-    fn apply_recv(&mut self, key: usize, id: ProducerId, spec: &RecvSpec) {
+    fn apply_recv(
+        &mut self,
+        key: usize,
+        id: ProducerId,
+        spec: &RecvSpec,
+        moment: Moment,
+        out: &mut impl Outbox,
+        events: &mut Vec<MediaEvent>,
+    ) {
         let keep = self.config.rtx_cache;
-        let transport = &mut self.transports[key];
-        if let Some(producer) = transport.producer(spec.mid.as_str()) {
+        if let Some(producer) = self.transports[key].producer(spec.mid.as_str()) {
+            if self.producers[producer].has_other_layers(spec) {
+                self.evict(producer, events);
+                for consumer in self.producers[producer].consumers.clone() {
+                    self.set_wants(consumer, None, events);
+                }
+            }
             if self.producers[producer].change(spec, keep) {
-                transport
+                self.transports[key]
                     .bindings
                     .retain(|_, binding| binding.producer() != producer);
             }
+            self.choose_all(producer, moment, out, events);
             return;
         }
+        let transport = &mut self.transports[key];
         let producer = self.producers.insert(Producer::new(id, key, spec, keep));
         transport.producers.push((spec.mid.clone(), producer));
         self.producer_keys.insert(id, producer);
@@ -315,12 +341,6 @@ impl Media {
         }
     }
 
-    fn set_policy(&mut self, id: ConsumerId, policy: Option<LayerPolicy>) {
-        if let (Some(key), Some(policy)) = (self.consumer_keys.get(&id), policy) {
-            self.consumers[*key].policy = Some(policy);
-        }
-    }
-
     /// Sets or takes away what a consumer forwards; its numbers go on.
     fn set_source(
         &mut self,
@@ -338,43 +358,47 @@ impl Media {
             .and_then(|source| self.producer_keys.get(&source).copied())
             .filter(|source| self.producers[*source].kind == kind);
         let old = self.consumers[key].source;
-        if source == old {
-            return;
+        if source != old {
+            if let Some(old) = old {
+                self.producers[old].consumers.retain(|other| *other != key);
+            }
+            self.consumers[key].source = source;
+            match source {
+                Some(source) => self.producers[source].consumers.push(key),
+                None => events.push(MediaEvent::ConsumerPaused {
+                    consumer: id,
+                    reason: PauseReason::Source,
+                }),
+            }
+            match source {
+                // A picture goes on until the next is there; sound would only come late.
+                Some(_) if kind == MediaKind::Video => self.let_go_on(key, moment.now),
+                _ => self.leave(key, events),
+            }
         }
-        if let Some(old) = old {
-            self.producers[old].consumers.retain(|other| *other != key);
-        }
-        let held = &mut self.consumers[key];
-        held.source = source;
-        held.wait();
-        let Some(source) = source else {
-            events.push(MediaEvent::ConsumerPaused {
-                consumer: id,
-                reason: PauseReason::Source,
-            });
-            return;
-        };
-        self.producers[source].consumers.push(key);
-        let held = &self.consumers[key];
-        let is_heard = held.is_wanting() && self.transports[held.transport].is_ready();
-        if kind == MediaKind::Video && is_heard {
-            self.ask_keyframe(source, FORWARDED_LAYER, moment, out);
-        }
+        self.choose(key, moment, out, events);
     }
 
-    fn pause_producer(&mut self, id: ProducerId, events: &mut Vec<MediaEvent>) {
+    fn pause_producer(
+        &mut self,
+        id: ProducerId,
+        moment: Moment,
+        out: &mut impl Outbox,
+        events: &mut Vec<MediaEvent>,
+    ) {
         let Some(&key) = self.producer_keys.get(&id) else {
             return;
         };
-        let held = &mut self.producers[key];
-        if std::mem::replace(&mut held.is_paused, true) {
+        if std::mem::replace(&mut self.producers[key].is_paused, true) {
             return;
         }
-        held.layers.iter_mut().for_each(|layer| layer.nack.clear());
         events.push(MediaEvent::ProducerPaused {
             producer: id,
             reason: PauseReason::Policy,
         });
+        // Of those, some may have another source already.
+        self.evict(key, events);
+        self.choose_all(key, moment, out, events);
     }
 
     fn resume_producer(
@@ -391,13 +415,8 @@ impl Media {
         if !std::mem::replace(&mut held.is_paused, false) {
             return;
         }
-        for consumer in &held.consumers {
-            self.consumers[*consumer].wait();
-        }
         events.push(MediaEvent::ProducerResumed { producer: id });
-        if self.has_waiting(key) {
-            self.ask_keyframe(key, FORWARDED_LAYER, moment, out);
-        }
+        self.choose_all(key, moment, out, events);
     }
 
     fn end_producer(&mut self, key: usize, events: &mut Vec<MediaEvent>) {
@@ -410,31 +429,36 @@ impl Media {
 
     /// Forgets a producer. Keys that mean nothing any more are passed over: a panic may have left some.
     pub(super) fn remove_producer(&mut self, key: usize, events: &mut Vec<MediaEvent>) {
-        let Some(producer) = self.producers.try_remove(key) else {
+        if !self.producers.contains(key) {
             return;
-        };
+        }
+        self.evict(key, events);
+        let producer = self.producers.remove(key);
         self.producer_keys.remove(&producer.id);
         if let Some(transport) = self.transports.get_mut(producer.transport) {
             transport
                 .bindings
                 .retain(|_, binding| binding.producer() != key);
         }
-        for consumer in producer.consumers {
-            let Some(consumer) = self.consumers.get_mut(consumer) else {
+        for key in producer.consumers {
+            let Some(consumer) = self.consumers.get_mut(key) else {
                 continue;
             };
             consumer.source = None;
             // Its key may come to mean another producer.
-            consumer.forget_timeline();
+            consumer.wants = None;
             events.push(MediaEvent::ConsumerPaused {
                 consumer: consumer.id,
                 reason: PauseReason::Source,
             });
+            // What went on until this one would begin ends with it.
+            self.leave(key, events);
+            self.set_target(key, None);
         }
     }
 
     /// Tells the peer that the stream is over (RFC 3550 §6.6), then forgets it.
-    fn end_consumer(&mut self, key: usize, out: &mut impl Outbox) {
+    fn end_consumer(&mut self, key: usize, out: &mut impl Outbox, events: &mut Vec<MediaEvent>) {
         let held = &self.consumers[key];
         let ssrc = held.ssrc;
         let has_sent = held.packets > 0;
@@ -447,14 +471,20 @@ impl Media {
                 writer.bye(ssrc);
             });
         }
-        self.remove_consumer(key);
+        self.remove_consumer(key, events);
     }
 
     /// Forgets a consumer, as [`remove_producer`](Self::remove_producer) does.
-    pub(super) fn remove_consumer(&mut self, key: usize) {
-        let Some(consumer) = self.consumers.try_remove(key) else {
+    pub(super) fn remove_consumer(&mut self, key: usize, events: &mut Vec<MediaEvent>) {
+        if !self.consumers.contains(key) {
             return;
-        };
+        }
+        self.set_wants(key, None, events);
+        let consumer = self.consumers.remove(key);
+        let feeds = [consumer.current, consumer.target, consumer.former];
+        for feed in feeds.into_iter().flatten() {
+            self.remove_taker(key, feed);
+        }
         self.consumer_keys.remove(&consumer.id);
         if let Some(transport) = self.transports.get_mut(consumer.transport) {
             transport.senders.retain(|_, sender| sender.consumer != key);

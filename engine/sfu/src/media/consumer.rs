@@ -6,37 +6,41 @@ use super::Moment;
 use super::api::Outbox;
 use super::budget::Budget;
 use super::counters::MediaCounters;
-use super::history::{History, Repeats};
-use super::munger::Munger;
+use super::era::{Eras, Feed, Stream};
+use super::history::{History, Repeats, Sent, Was};
+use super::matching::{OutCodec, matching};
+use super::outgoing::{Body, Incoming, Outgoing, build};
+use super::pictures::LastPicture;
 use super::random::Random;
-use super::reception::middle;
+use super::reception::{SenderClock, middle};
+use super::temporal::{ALL, Temporal};
+use super::timeline::{Reference, Timeline};
 use super::transport::Transport;
-use crate::rtcp::ReportBlock;
-use crate::rtp::{ExtensionList, Extensions, Header, write_header};
-use crate::spec::{CodecSpec, ConsumerId, ExtensionIds, LayerPolicy, MediaKind, Mid, SendSpec};
+use super::unwrap::{near16, near32};
+use crate::rtcp::{ReportBlock, SenderInfo};
+use crate::rtp::ExtensionList;
+use crate::spec::{
+    CodecSpec, ConsumerId, ExtensionIds, Feedback, LayerPolicy, MediaKind, Mid, SendSpec,
+};
 
 /// A question that comes again within a round trip is about what is still on its way.
 const LEAST_REPEAT: Duration = Duration::from_millis(10);
 const MOST_REPEAT: Duration = Duration::from_millis(500);
 
-/// A packet of a producer, about to be forwarded.
-pub(super) struct Incoming<'a> {
-    pub header: Header,
-    pub extensions: Extensions<'a>,
-    pub payload: &'a [u8],
-    pub seq: u64,
-    pub timestamp: u64,
-    /// A receiver that waits may begin here.
-    pub is_start: bool,
+/// Whether a consumer begins with a packet of the feed it waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Begins {
+    Yes,
+    No,
+    /// The section does not list the codec; said once for each payload type.
+    NoCodec,
 }
 
-/// What came of offering a packet to a consumer.
+/// What came of forwarding a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Offered {
-    Sent,
-    /// Sent, and it was the first since the source was set or resumed.
-    Started,
-    NotSent,
+pub(super) enum Forwarded {
+    Yes,
+    No,
     /// The section does not list the codec; said once for each payload type.
     NoCodec,
 }
@@ -48,18 +52,10 @@ pub(super) enum Again {
     Resend(Lost),
     /// Nothing: it has been sent again, or is not to be.
     Settled,
-    /// It was never sent; the packet of the source that will bear the number.
+    /// It was never sent; the packet of what is forwarded now that will bear the number.
     NotYet(u64),
     /// It is not kept any more, or never was.
     Gone,
-}
-
-/// The payload types that a codec of the source has here.
-#[derive(Clone, Copy)]
-struct OutCodec {
-    pt: u8,
-    rtx_pt: Option<u8>,
-    clock_hz: u32,
 }
 
 /// How lost packets are sent again.
@@ -95,23 +91,33 @@ pub(super) struct Consumer {
     extensions: ExtensionIds,
     is_transport_seq_wanted: bool,
 
-    /// `None`: never set.
-    pub policy: Option<LayerPolicy>,
-    /// Key of the producer.
+    /// Key of the producer that is to be forwarded.
     pub source: Option<usize>,
+    policy: Option<LayerPolicy>,
+    max_temporal: u8,
     pub is_paused: bool,
-    /// Nothing has been forwarded since the source was set or resumed.
-    pub is_waiting: bool,
+    /// What is forwarded.
+    pub current: Option<Feed>,
+    /// What is to be forwarded instead, from its next keyframe on.
+    pub target: Option<Feed>,
+    /// What was forwarded before `current`, until it has been told of that.
+    pub former: Option<Feed>,
+    /// What Python was last told to be forwarded.
+    pub told: Option<Feed>,
+    /// The layers of a producer, by its key, that the consumer counts as wanting.
+    pub wants: Option<(usize, u8)>,
+    /// Until then another source than `source` may go on.
+    pub change_due: Option<Instant>,
     pub has_begun: bool,
-    /// Key of the producer whose numbers the munger follows.
-    followed: Option<usize>,
-    /// Counts starts: numbers recorded before the last one mean other packets.
-    starts: u32,
-    /// The source's packet that the last start was made with.
-    pub began_with: u64,
-    munger: Munger,
-    /// The last payload type of the source that was looked up.
+
+    eras: Eras,
+    time: Timeline,
+    last_picture: LastPicture,
+    temporal: Temporal,
+    /// The last payload type of what is forwarded that was looked up.
     looked_up: Option<(u8, Option<OutCodec>)>,
+    /// A payload type of what is awaited that the section does not list.
+    denied: Option<u8>,
     repair: Repair,
     budget: Budget,
 
@@ -143,16 +149,23 @@ impl Consumer {
             codecs: Vec::new(),
             extensions: ExtensionIds::default(),
             is_transport_seq_wanted: false,
-            policy: None,
             source: None,
+            policy: None,
+            max_temporal: ALL,
             is_paused: false,
-            is_waiting: true,
+            current: None,
+            target: None,
+            former: None,
+            told: None,
+            wants: None,
+            change_due: None,
             has_begun: false,
-            followed: None,
-            starts: 0,
-            began_with: 0,
-            munger: Munger::new(random.first_seq(), random.u32()),
+            eras: Eras::new(random.first_seq()),
+            time: Timeline::new(random.u32()),
+            last_picture: LastPicture::default(),
+            temporal: Temporal::default(),
             looked_up: None,
+            denied: None,
             repair: Repair::None,
             budget: Budget::default(),
             is_known: false,
@@ -175,9 +188,10 @@ impl Consumer {
     pub fn change(&mut self, spec: &SendSpec, random: &mut Random) {
         self.codecs.clone_from(&spec.codecs);
         self.extensions = spec.extensions;
-        self.is_transport_seq_wanted = spec.feedback == crate::spec::Feedback::Twcc;
+        self.is_transport_seq_wanted = spec.feedback == Feedback::Twcc;
         self.cname.clone_from(&spec.cname);
         self.looked_up = None;
+        self.denied = None;
         let has_rtx = spec.codecs.iter().any(|codec| codec.rtx_pt.is_some());
         self.rtx_ssrc = spec.rtx_ssrc.filter(|_| has_rtx);
         match (&self.repair, spec.nack, self.rtx_ssrc) {
@@ -195,25 +209,90 @@ impl Consumer {
         }
     }
 
-    /// Whether packets of the source, once it begins, are to be forwarded.
-    pub fn is_wanting(&self) -> bool {
-        self.source.is_some() && !self.is_paused
+    pub fn policy(&self) -> Option<&LayerPolicy> {
+        self.policy.as_ref()
     }
 
-    /// Begins anew at the next packet that a receiver can begin with.
-    pub fn wait(&mut self) {
-        self.is_waiting = true;
+    pub fn set_policy(&mut self, policy: LayerPolicy) {
+        self.max_temporal = policy.max_temporal.unwrap_or(ALL);
+        self.policy = Some(policy);
+    }
+
+    /// Awaits another feed, or none.
+    pub fn set_target(&mut self, target: Option<Feed>) {
+        self.target = target;
+        self.denied = None;
+    }
+
+    /// Forwards nothing more of what it did. `from`: what that was, if it can still be told.
+    pub fn leave(&mut self, from: Option<Reference>) {
+        self.current = None;
+        if let Some(from) = from {
+            self.time.leave(from);
+        }
+    }
+
+    /// Whether the awaited feed begins for this peer with `incoming`.
+    pub fn begins_with(
+        &mut self,
+        incoming: &Incoming<'_>,
+        codec: &CodecSpec,
+        transport: &Transport,
+        counters: &mut MediaCounters,
+    ) -> Begins {
+        // What begins before the peer can hear it would begin without its keyframe.
+        if !transport.is_ready() || self.denied == Some(incoming.header.pt) {
+            return Begins::No;
+        }
+        if !incoming.is_start {
+            counters.drop_waiting += 1;
+            return Begins::No;
+        }
+        if matching(&self.codecs, codec).is_none() {
+            self.denied = Some(incoming.header.pt);
+            return Begins::NoCodec;
+        }
+        Begins::Yes
+    }
+
+    /// The awaited feed begins with `incoming`, which is still to be forwarded.
+    ///
+    /// from: what was forwarded before, unless it has been left already; to: what begins.
+    pub fn begin(
+        &mut self,
+        feed: Feed,
+        stream: Stream,
+        incoming: &Incoming<'_>,
+        from: Option<Reference>,
+        to: &Reference,
+        now: Instant,
+    ) {
+        let last = self.eras.now();
+        let is_same = last.number != 0 && (last.feed, last.stream) == (feed, stream);
+        if let Some(from) = from {
+            self.time.leave(from);
+        }
+        self.time.start(incoming.timestamp, now, to, is_same);
+        let era = self.eras.begin(feed, stream, incoming.seq);
+        era.time_shift = self.time.shift();
+        let first = incoming.picture.as_ref();
+        era.pictures.start(first, &self.last_picture);
+        self.temporal.start(self.max_temporal);
+        self.former = self.current.replace(feed);
+        self.target = None;
         self.looked_up = None;
+        if self.source == Some(feed.producer) {
+            self.change_due = None;
+        }
     }
 
-    /// Forgets that the source's numbers were followed: they now mean other packets.
-    pub fn forget_timeline(&mut self) {
-        self.followed = None;
-        self.wait();
+    /// The packet of the source that the present feed began with.
+    pub fn began_with(&self) -> u64 {
+        self.eras.now().began_with
     }
 
-    /// Forwards a packet of the source, if it can be.
-    pub fn offer(
+    /// Forwards a packet of the present feed.
+    pub fn forward(
         &mut self,
         incoming: &Incoming<'_>,
         codec: &CodecSpec,
@@ -221,44 +300,54 @@ impl Consumer {
         moment: Moment,
         out: &mut impl Outbox,
         counters: &mut MediaCounters,
-    ) -> Offered {
-        // What begins before the peer can hear it would begin without its keyframe.
-        if !self.is_wanting() || (self.is_waiting && !transport.is_ready()) {
-            return Offered::NotSent;
-        }
-        let is_known = self
-            .looked_up
-            .is_some_and(|(pt, _)| pt == incoming.header.pt);
-        let Some(out_codec) = self.look_up(incoming.header.pt, codec) else {
-            return if is_known {
-                Offered::NotSent
-            } else {
-                Offered::NoCodec
+    ) -> Forwarded {
+        let pt = incoming.header.pt;
+        let is_known = self.looked_up.is_some_and(|(known, _)| known == pt);
+        let Some(out_codec) = self.look_up(pt, codec) else {
+            return match is_known {
+                true => Forwarded::No,
+                false => Forwarded::NoCodec,
             };
         };
-        let is_first = self.is_waiting;
-        if is_first {
-            if !incoming.is_start {
-                counters.drop_waiting += 1;
-                return Offered::NotSent;
-            }
-            self.start(incoming, out_codec.clock_hz, moment.now);
+        let is_left_out = self.leaves_out(incoming);
+        if is_left_out && self.skip(incoming.seq, incoming.seq + 1) {
+            counters.drop_temporal += 1;
+            return Forwarded::No;
         }
-        let Some(seq) = self.munger.seq(incoming.seq) else {
+        let era = self.eras.now_mut();
+        let Some(seq) = era.numbers.take(incoming.seq) else {
             counters.drop_late += 1;
-            return Offered::NotSent;
+            return Forwarded::No;
         };
-        let timestamp = self.munger.timestamp(incoming.timestamp, moment.now);
-
+        let (body, was) = match &incoming.picture {
+            // It is too late for its number to be given to another.
+            _ if is_left_out => (Body::Empty, Was::Empty),
+            None => (Body::AsItCame, Was::Plain),
+            Some(picture) => {
+                let id = era.pictures.forward(picture, &mut self.last_picture);
+                let last = &self.last_picture;
+                let patch = era.pictures.patch(picture, id, last, incoming.payload);
+                (Body::new(patch), Was::picture(id))
+            }
+        };
+        let number = era.number;
         let outgoing = Outgoing {
             pt: out_codec.pt,
             ssrc: self.ssrc,
             index: seq,
-            timestamp: timestamp as u32,
+            timestamp: self.time.forward(incoming.timestamp, moment.now) as u32,
             original: None,
+            body,
         };
         if let Repair::Rtx { history, .. } = &mut self.repair {
-            history.record(seq, incoming.seq, self.starts, moment.ms());
+            let sent = Sent {
+                out: seq as u32,
+                input: incoming.seq as u32,
+                era: number,
+                was,
+                repeated_ms: 0,
+            };
+            history.record(seq, sent, moment.ms());
         }
         let sent = self.send(&outgoing, incoming, transport, moment, out, true);
         match sent {
@@ -272,17 +361,40 @@ impl Consumer {
             }
             None => counters.drop_unsent += 1,
         }
-        if is_first {
-            Offered::Started
-        } else {
-            Offered::Sent
-        }
+        Forwarded::Yes
     }
 
-    /// Packets `from..to` of the source are padding, and nothing to forward. False: those after them
-    /// have been forwarded, so the peer waits for something under their numbers.
+    /// Packets `from..to` of the present feed are nothing to forward. False: those after them have
+    /// been forwarded, so the peer waits for something under their numbers.
     pub fn skip(&mut self, from: u64, to: u64) -> bool {
-        self.is_waiting || self.munger.skip(from, to)
+        self.eras.now_mut().numbers.skip(from, to)
+    }
+
+    /// Whether a packet is of a temporal layer that this peer does not get.
+    fn leaves_out(&mut self, incoming: &Incoming<'_>) -> bool {
+        let Some(picture) = &incoming.picture else {
+            return false;
+        };
+        if self.temporal.is_open(self.max_temporal) {
+            return false;
+        }
+        let descriptor = &picture.descriptor;
+        let Some(temporal) = descriptor.temporal else {
+            return false;
+        };
+        let pictures = &mut self.eras.now_mut().pictures;
+        let is_left_out = pictures.has_skipped(picture)
+            || self.temporal.leaves_out(
+                self.max_temporal,
+                temporal,
+                descriptor.is_sync,
+                incoming.starts_keyframe,
+                incoming.timestamp,
+            );
+        if is_left_out {
+            pictures.skip(picture);
+        }
+        is_left_out
     }
 
     /// The peer asks for `seq` again. Without RTX it is sent again here.
@@ -302,30 +414,33 @@ impl Consumer {
             let since = now_ms.wrapping_sub(repeated_ms);
             repeated_ms != 0 && u128::from(since) < wait.as_millis()
         };
-        let not_sent = |munger: &Munger| munger.input(seq).map_or(Again::Gone, Again::NotYet);
         match &mut self.repair {
             Repair::None => Again::Gone,
             Repair::Rtx { history, .. } => {
-                let starts = self.starts;
-                let Some(sent) = history.find(seq) else {
-                    return not_sent(&self.munger);
+                let Some((out, sent)) = history.find(seq) else {
+                    return not_sent(&self.eras, seq);
                 };
-                if sent.start != starts {
+                let Some(era) = self.eras.find(sent.era) else {
                     return Again::Gone;
-                }
+                };
                 if is_soon(sent.repeated_ms) {
                     counters.nack_repeated += 1;
                     return Again::Settled;
                 }
                 sent.repeated_ms = now_ms.max(1);
                 Again::Resend(Lost {
-                    input: sent.input,
-                    out: sent.out,
+                    input: near32(era.began_with, sent.input),
+                    out,
+                    era: sent.era,
+                    was: sent.was,
                 })
             }
             Repair::Repeat(repeats) => {
                 let Some((datagram, repeated_ms)) = repeats.find(seq) else {
-                    return not_sent(&self.munger);
+                    return match not_sent(&self.eras, seq) {
+                        Again::NotYet(input) => Again::NotYet(input),
+                        _ => Again::Gone,
+                    };
                 };
                 if is_soon(*repeated_ms) {
                     counters.nack_repeated += 1;
@@ -350,18 +465,20 @@ impl Consumer {
                     None => 0,
                 });
                 if is_sent {
-                    self.budget.spend(len);
-                    self.retransmitted += 1;
-                    counters.retransmitted += 1;
-                    counters.rtp_out += 1;
-                    counters.rtp_out_bytes += len as u64;
+                    self.on_repeated(len, counters);
                 }
                 Again::Settled
             }
         }
     }
 
-    /// Sends a packet of the source again, as it was sent under the number `lost.out`.
+    /// The feed and the stream that a lost packet was, or would have been, forwarded from.
+    pub fn origin(&self, lost: &Lost) -> Option<(Feed, Stream)> {
+        let era = self.eras.find(lost.era)?;
+        Some((era.feed, era.stream))
+    }
+
+    /// Sends a packet of a source again, as it was sent under the number `lost.out`.
     #[expect(clippy::too_many_arguments, reason = "one packet and where it goes")]
     pub fn retransmit(
         &mut self,
@@ -373,11 +490,16 @@ impl Consumer {
         out: &mut impl Outbox,
         counters: &mut MediaCounters,
     ) {
-        let rtx_pt = self
-            .look_up(incoming.header.pt, codec)
-            .and_then(|codec| codec.rtx_pt);
-        let timestamp = self.munger.map_timestamp(incoming.timestamp);
-        let (Some(pt), Repair::Rtx { ssrc, next_seq, .. }) = (rtx_pt, &mut self.repair) else {
+        // Of a source that has been left, the payload type may have meant another codec.
+        let out_codec = match lost.era == self.eras.now().number {
+            true => self.look_up(incoming.header.pt, codec),
+            false => matching(&self.codecs, codec),
+        };
+        let rtx_pt = out_codec.and_then(|codec| codec.rtx_pt);
+        let era = self.eras.find(lost.era);
+        let (Some(pt), Some(era), Repair::Rtx { ssrc, next_seq, .. }) =
+            (rtx_pt, era, &mut self.repair)
+        else {
             counters.nack_missed += 1;
             return;
         };
@@ -385,24 +507,36 @@ impl Consumer {
             counters.nack_over_budget += 1;
             return;
         }
+        let body = match (&incoming.picture, lost.was) {
+            (_, Was::Empty) => Body::Empty,
+            (None, _) => Body::AsItCame,
+            (Some(picture), was) => {
+                let id = was.id().or_else(|| era.pictures.id(picture));
+                let last = &self.last_picture;
+                Body::new(era.pictures.patch(picture, id, last, incoming.payload))
+            }
+        };
         let outgoing = Outgoing {
             pt,
             ssrc: *ssrc,
             index: *next_seq,
-            timestamp: timestamp as u32,
+            timestamp: incoming.timestamp.wrapping_add(era.time_shift) as u32,
             original: Some(lost.out as u16),
+            body,
         };
         *next_seq += 1;
         match self.send(&outgoing, incoming, transport, moment, out, false) {
-            Some(len) => {
-                self.budget.spend(len);
-                self.retransmitted += 1;
-                counters.retransmitted += 1;
-                counters.rtp_out += 1;
-                counters.rtp_out_bytes += len as u64;
-            }
+            Some(len) => self.on_repeated(len, counters),
             None => counters.drop_unsent += 1,
         }
+    }
+
+    fn on_repeated(&mut self, len: usize, counters: &mut MediaCounters) {
+        self.budget.spend(len);
+        self.retransmitted += 1;
+        counters.retransmitted += 1;
+        counters.rtp_out += 1;
+        counters.rtp_out_bytes += len as u64;
     }
 
     /// A report block of the peer about our SSRC. Returns a round trip, if it tells one.
@@ -422,18 +556,15 @@ impl Consumer {
         Some(rtt)
     }
 
-    /// The publisher's clock on our timeline; `None` while nothing is forwarded.
-    pub fn sender_info(
-        &self,
-        clock: &super::reception::SenderClock,
-    ) -> Option<crate::rtcp::SenderInfo> {
-        if self.is_waiting || self.packets == 0 {
+    /// The clock of what is forwarded on our timeline; `None` while nothing is.
+    pub fn sender_info(&self, clock: &SenderClock) -> Option<SenderInfo> {
+        if self.current.is_none() || self.packets == 0 {
             return None;
         }
-        Some(crate::rtcp::SenderInfo {
+        Some(SenderInfo {
             ssrc: self.ssrc,
             ntp: clock.ntp,
-            rtp: self.munger.map_timestamp(clock.rtp) as u32,
+            rtp: clock.rtp.wrapping_add(self.time.shift()) as u32,
             packets: self.packets as u32,
             octets: self.payload_bytes as u32,
         })
@@ -441,16 +572,6 @@ impl Consumer {
 
     pub fn on_report_sent(&mut self, ntp: u64, now: Instant) {
         self.sr_sent = Some((middle(ntp), now));
-    }
-
-    fn start(&mut self, incoming: &Incoming<'_>, clock_hz: u32, now: Instant) {
-        let is_same = self.followed == self.source;
-        self.munger
-            .start(incoming.seq, incoming.timestamp, now, clock_hz, is_same);
-        self.followed = self.source;
-        self.is_waiting = false;
-        self.began_with = incoming.seq;
-        self.starts = self.starts.wrapping_add(1);
     }
 
     /// Builds one packet in a slot and seals it. Returns its length; `None`: it was not sent.
@@ -501,38 +622,33 @@ impl Consumer {
         sent
     }
 
-    /// As [`out_codec`](Self::out_codec), remembered for as long as the payload type stays.
+    /// As [`matching`], remembered for as long as the payload type stays.
     fn look_up(&mut self, pt: u8, codec: &CodecSpec) -> Option<OutCodec> {
         match self.looked_up {
             Some((known, found)) if known == pt => found,
             _ => {
-                let found = self.out_codec(codec);
+                let found = matching(&self.codecs, codec);
                 self.looked_up = Some((pt, found));
                 found
             }
         }
     }
+}
 
-    /// The codec of this section that is the source's: the same name, clock and channels, and the
-    /// same profile where one codec is listed with several.
-    fn out_codec(&self, source: &CodecSpec) -> Option<OutCodec> {
-        let alike = |codec: &&CodecSpec| {
-            codec.name.eq_ignore_ascii_case(&source.name)
-                && codec.clock_hz == source.clock_hz
-                && codec.channels.max(1) == source.channels.max(1)
-                && mode(codec) == mode(source)
-        };
-        let exact = |codec: &&CodecSpec| profile(codec) == profile(source);
-        let mut candidates = self.codecs.iter().filter(alike);
-        let codec = candidates
-            .clone()
-            .find(exact)
-            .or_else(|| candidates.next())?;
-        Some(OutCodec {
-            pt: codec.pt,
-            rtx_pt: codec.rtx_pt,
-            clock_hz: codec.clock_hz,
-        })
+/// What a number means that no packet has been sent with.
+fn not_sent(eras: &Eras, seq: u16) -> Again {
+    let now = eras.now();
+    let out = near16(now.numbers.next_out(), seq);
+    match eras.owner(out) {
+        None => Again::Gone,
+        Some((era, input)) if era.number == now.number => Again::NotYet(input),
+        // Its source had lost it as well, and may have it by now.
+        Some((era, input)) => Again::Resend(Lost {
+            input,
+            out,
+            era: era.number,
+            was: Was::Unsent,
+        }),
     }
 }
 
@@ -541,71 +657,8 @@ impl Consumer {
 pub(super) struct Lost {
     /// Its number at the source.
     pub input: u64,
-    /// The number it was sent with.
+    /// The number it was sent with, or would have been.
     pub out: u64,
-}
-
-/// What is written into the header.
-struct Outgoing {
-    pt: u8,
-    ssrc: u32,
-    index: u64,
-    timestamp: u32,
-    /// A retransmission: the number of the packet it repeats.
-    original: Option<u16>,
-}
-
-fn build(
-    slot: &mut [u8],
-    outgoing: &Outgoing,
-    incoming: &Incoming<'_>,
-    extensions: &ExtensionList<'_>,
-    sealer: &mut crate::srtp::Sealer,
-) -> Option<usize> {
-    let header_len = write_header(
-        slot,
-        incoming.header.marker,
-        outgoing.pt,
-        outgoing.index as u16,
-        outgoing.timestamp,
-        outgoing.ssrc,
-        extensions,
-    )?;
-    let mut len = header_len;
-    if let Some(original) = outgoing.original {
-        slot.get_mut(len..len + 2)?
-            .copy_from_slice(&original.to_be_bytes());
-        len += 2;
-    }
-    let payload = incoming.payload;
-    slot.get_mut(len..len + payload.len())?
-        .copy_from_slice(payload);
-    len += payload.len();
-    sealer
-        .seal_rtp(slot, header_len, len, outgoing.ssrc, outgoing.index)
-        .ok()
-}
-
-/// Of one `a=fmtp` parameter, its value in any case.
-fn parameter<'a>(codec: &'a CodecSpec, name: &str) -> Option<&'a str> {
-    codec.fmtp.split(';').find_map(|part| {
-        let (key, value) = part.split_once('=')?;
-        key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
-    })
-}
-
-/// RFC 6184 §8.2.2: a receiver of one packetization mode cannot take the other.
-fn mode(codec: &CodecSpec) -> &str {
-    parameter(codec, "packetization-mode").unwrap_or("0")
-}
-
-fn profile(codec: &CodecSpec) -> String {
-    let of_h264 = parameter(codec, "profile-level-id").map(|id| {
-        // The level may differ: it limits the sender, who negotiated it with us.
-        id.get(..4).unwrap_or(id).to_ascii_lowercase()
-    });
-    of_h264
-        .or_else(|| parameter(codec, "profile-id").map(str::to_owned))
-        .or_else(|| parameter(codec, "profile").map(str::to_owned))
-        .unwrap_or_else(|| "0".to_owned())
+    pub era: u16,
+    pub was: Was,
 }

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use super::api::{MediaEvent, Outbox};
 use super::consumer::Again;
+use super::era::Feed;
 use super::ingress::Resend;
 use super::keyframes::Ask;
-use super::producer::{Binding, FORWARDED_LAYER};
+use super::producer::Binding;
 use super::reception::{SenderClock, middle};
 use super::timers::Timer;
 use super::{Media, Moment};
@@ -79,9 +80,13 @@ impl Media {
                     let held = &mut self.consumers[consumer];
                     let transport = &self.transports[key];
                     match held.on_nack(seq, transport, moment, out, &mut self.counters) {
-                        Again::Resend(lost) => {
-                            self.resend(consumer, lost.input, Resend::Lost(lost), moment, out);
-                        }
+                        Again::Resend(lost) => match held.origin(&lost) {
+                            Some(origin) => {
+                                let (input, how) = (lost.input, Resend::Lost(lost));
+                                self.resend(consumer, origin, input, how, moment, out);
+                            }
+                            None => self.counters.nack_missed += 1,
+                        },
                         Again::NotYet(input) if self.is_awaited(consumer, input) => {
                             self.counters.nack_ahead += 1;
                         }
@@ -114,7 +119,7 @@ impl Media {
             }
             Packet::Bye(list) => {
                 for ssrc in list {
-                    self.on_bye(key, ssrc, moment.now, events);
+                    self.on_bye(key, ssrc, moment, out, events);
                 }
             }
             // Estimation toward subscribers will read the feedback; names are not ours to keep.
@@ -129,9 +134,8 @@ impl Media {
         else {
             return;
         };
-        let held = &mut self.producers[producer];
-        let index = layer;
-        let layer = &mut held.layers[usize::from(layer)];
+        let feed = Feed { producer, layer };
+        let layer = &mut self.producers[producer].layers[usize::from(layer)];
         let Some(rtp) = layer.timestamp_of(rtp) else {
             return;
         };
@@ -141,12 +145,15 @@ impl Media {
             rtp,
             arrived: now,
         });
-        if !is_first || index != FORWARDED_LAYER {
+        if !is_first {
             return;
         }
         // Until now these could not be told: without it audio and video are not in sync.
-        for consumer in &held.consumers {
+        for consumer in &layer.takers {
             let consumer = &mut self.consumers[*consumer];
+            if consumer.current != Some(feed) {
+                continue;
+            }
             consumer.next_sr = Some(now);
             let timer = Timer::SenderReports(consumer.transport);
             let due = &mut self.transports[consumer.transport].sender_reports_due;
@@ -188,13 +195,13 @@ impl Media {
         }
     }
 
-    /// Whether a packet of a consumer's source, not there yet, has been asked for.
+    /// Whether a packet of what a consumer forwards, not there yet, has been asked for.
     fn is_awaited(&self, consumer: usize, input: u64) -> bool {
-        let source = self.consumers[consumer].source;
-        let producer = source.and_then(|source| self.producers.get(source));
-        producer
-            .and_then(|producer| producer.layers.get(usize::from(FORWARDED_LAYER)))
-            .is_some_and(|layer| layer.nack.is_missing(input))
+        let layer = self.consumers[consumer].current.and_then(|feed| {
+            let producer = self.producers.get(feed.producer)?;
+            producer.layers.get(usize::from(feed.layer))
+        });
+        layer.is_some_and(|layer| layer.nack.is_missing(input))
     }
 
     /// The consumer that sends media with `ssrc` on this transport.
@@ -207,32 +214,36 @@ impl Media {
         let held = &mut self.consumers[consumer];
         held.plis += 1;
         self.counters.keyframe_requests_in += 1;
-        let Some(source) = held.source.filter(|_| !held.is_paused) else {
+        // What begins soon mends what is broken now.
+        let Some(feed) = held.target.or(held.current) else {
             return;
         };
+        let is_waiting = held.target == Some(feed);
         let rtt = self.transports[held.transport].rtt();
-        let layer = &self.producers[source].layers[usize::from(FORWARDED_LAYER)];
+        let layer = &self.producers[feed.producer].layers[usize::from(feed.layer)];
         // Whoever has begun has been sent that keyframe, and asked before it got there.
-        if !held.is_waiting && layer.keyframes.is_on_its_way(moment.now, rtt) {
+        if !is_waiting && layer.keyframes.is_on_its_way(moment.now, rtt) {
             self.counters.keyframe_requests_late += 1;
             return;
         }
-        self.ask_keyframe(source, FORWARDED_LAYER, moment, out);
+        self.ask_keyframe(feed, is_waiting, moment, out);
     }
 
     /// Asks the publisher for a keyframe, or remembers to when the last question is too recent.
+    ///
+    /// is_waiting: somebody cannot begin without it.
     pub(super) fn ask_keyframe(
         &mut self,
-        producer: usize,
-        layer_index: u8,
+        feed: Feed,
+        is_waiting: bool,
         moment: Moment,
         out: &mut impl Outbox,
     ) {
-        let Some(held) = self.producers.get_mut(producer) else {
+        let Some(held) = self.producers.get_mut(feed.producer) else {
             return;
         };
         let is_gated = held.codecs.iter().any(|codec| codec.codec.has_keyframes());
-        let Some(layer) = held.layers.get_mut(usize::from(layer_index)) else {
+        let Some(layer) = held.layers.get_mut(usize::from(feed.layer)) else {
             return;
         };
         // Without an SSRC there is nobody to ask; the first packet asks for those who wait.
@@ -242,30 +253,30 @@ impl Media {
         if let Some(rtt) = self.transports[held.transport].measured_rtt {
             layer.keyframes.set_rtt(rtt);
         }
-        let timer = Timer::Keyframe(producer, layer_index);
-        match layer.keyframes.ask(moment.now) {
-            Ask::Now => self.send_keyframe_request(producer, layer_index, moment, out),
-            Ask::At(at) => self.timers.at(&mut layer.keyframe_due, at, timer),
+        match layer.keyframes.ask(is_waiting, moment.now) {
+            Ask::Now => self.send_keyframe_request(feed, moment, out),
+            Ask::At(at) => self
+                .timers
+                .at(&mut layer.keyframe_due, at, Timer::Keyframe(feed)),
         }
     }
 
     pub(super) fn send_keyframe_request(
         &mut self,
-        producer: usize,
-        layer_index: u8,
+        feed: Feed,
         moment: Moment,
         out: &mut impl Outbox,
     ) {
-        let held = &mut self.producers[producer];
-        let layer = &mut held.layers[usize::from(layer_index)];
+        let held = &mut self.producers[feed.producer];
+        let layer = &mut held.layers[usize::from(feed.layer)];
         let Some(media) = layer.ssrc else {
             return;
         };
         layer.stats.plis += 1;
         self.counters.keyframe_requests_out += 1;
-        let at = layer.keyframes.next().unwrap_or(moment.now);
-        let timer = Timer::Keyframe(producer, layer_index);
-        self.timers.at(&mut layer.keyframe_due, at, timer);
+        let at = layer.keyframes.next(true).unwrap_or(moment.now);
+        self.timers
+            .at(&mut layer.keyframe_due, at, Timer::Keyframe(feed));
         let before = self.at_work.replace(held.transport);
         let transport = &mut self.transports[held.transport];
         let sender = transport.rtcp_ssrc;
@@ -276,23 +287,20 @@ impl Media {
         self.at_work = before;
     }
 
-    fn on_bye(&mut self, key: usize, ssrc: u32, now: Instant, events: &mut Vec<MediaEvent>) {
+    fn on_bye(
+        &mut self,
+        key: usize,
+        ssrc: u32,
+        moment: Moment,
+        out: &mut impl Outbox,
+        events: &mut Vec<MediaEvent>,
+    ) {
         let Some(Binding::Media { producer, layer }) =
             self.transports[key].bindings.get(&ssrc).copied()
         else {
             return;
         };
-        let held = &mut self.producers[producer];
-        let index = layer;
-        let layer = &mut held.layers[usize::from(layer)];
-        layer.nack.clear();
-        if std::mem::replace(&mut layer.is_active, false) {
-            events.push(MediaEvent::LayerInactive {
-                producer: held.id,
-                layer: index,
-                last_packet: layer.last_packet.unwrap_or(now),
-                at: now,
-            });
-        }
+        self.producers[producer].stop_layer(layer, moment.now, events);
+        self.choose_all(producer, moment, out, events);
     }
 }

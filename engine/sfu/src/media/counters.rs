@@ -64,12 +64,14 @@ counters! {
     drop_unbound,
     /// Dropped: a payload type the section does not list.
     drop_payload_type,
-    /// Dropped: a simulcast layer that is not forwarded.
+    /// Dropped: a layer that nobody forwards or awaits.
     drop_layer,
     /// Dropped: the producer is paused.
     drop_paused,
     /// Not forwarded to one consumer: it waits for a keyframe.
     drop_waiting,
+    /// Not forwarded to one consumer: a temporal layer that it does not get.
+    drop_temporal,
     /// Not forwarded to one consumer: older than its start, or out of its numbers.
     drop_late,
     /// Not sent: no free slot, no address or keys, or a packet too large.

@@ -3,36 +3,60 @@
 use super::unwrap::near16;
 use crate::spec::MediaKind;
 
-/// One packet sent, and which packet of the source it was.
+/// One packet sent, and which packet of which source it was.
 #[derive(Clone, Copy)]
 pub(super) struct Sent {
-    /// Number it bore; `u64::MAX`: none.
-    pub out: u64,
-    pub input: u64,
-    /// Start of the consumer it belongs to: the source's packets and timestamps of that time.
-    pub start: u32,
+    /// Low bits of the number it bore.
+    pub out: u32,
+    /// Low bits of its number at the source.
+    pub input: u32,
     /// When it was last repeated, or was sent late; milliseconds, 0: neither.
     pub repeated_ms: u32,
+    /// Of the consumer; 0: no packet.
+    pub era: u16,
+    pub was: Was,
+}
+
+/// What a packet's payload was when it was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Was {
+    /// The source's own.
+    Plain,
+    /// The source's own, with this as the id of its picture.
+    Picture(u16),
+    /// Nothing.
+    Empty,
+    /// It has never been sent.
+    Unsent,
+}
+
+impl Was {
+    pub fn picture(id: Option<u64>) -> Was {
+        id.map_or(Was::Plain, |id| Was::Picture(id as u16))
+    }
+
+    pub fn id(self) -> Option<u64> {
+        match self {
+            Was::Picture(id) => Some(id.into()),
+            _ => None,
+        }
+    }
 }
 
 const NOTHING: Sent = Sent {
-    out: u64::MAX,
+    out: 0,
     input: 0,
-    start: 0,
     repeated_ms: 0,
+    era: 0,
+    was: Was::Plain,
 };
-
-/// Whether a place that holds `held` is taken by a later packet than `out`, which is late then.
-fn is_newer(held: u64, out: u64) -> bool {
-    held != NOTHING.out && held > out
-}
 
 /// What a packet recorded now counts as: one below `top` is late, and that is as good as a repetition.
 fn repeated_ms(top: u64, out: u64, now_ms: u32) -> u32 {
     if top > out { now_ms.max(1) } else { 0 }
 }
 
-/// Maps numbers sent to numbers received: 24 bytes a packet, since payloads stay in the layer's one
+/// Maps numbers sent to numbers received: 20 bytes a packet, since payloads stay in the layer's one
 /// cache and a retransmission is rebuilt.
 pub(super) struct History {
     ring: Box<[Sent]>,
@@ -51,27 +75,29 @@ impl History {
         }
     }
 
+    /// Remembers what was sent as `out`.
+    ///
     /// now_ms: counts as the last repetition of what is sent late, since it is what a question on
     /// its way asks for.
-    pub fn record(&mut self, out: u64, input: u64, start: u32, now_ms: u32) {
-        let place = self.place(out);
-        if is_newer(self.ring[place].out, out) {
+    pub fn record(&mut self, out: u64, sent: Sent, now_ms: u32) {
+        // What is so late has lost its place to a later packet.
+        if out + self.ring.len() as u64 <= self.top {
             return;
         }
+        let place = self.place(out);
         self.ring[place] = Sent {
-            out,
-            input,
-            start,
             repeated_ms: repeated_ms(self.top, out, now_ms),
+            ..sent
         };
         self.top = self.top.max(out);
     }
 
-    /// What was sent as `seq`, if it is remembered.
-    pub fn find(&mut self, seq: u16) -> Option<&mut Sent> {
+    /// The number that `seq` stands for and what was sent with it, if it is remembered.
+    pub fn find(&mut self, seq: u16) -> Option<(u64, &mut Sent)> {
         let out = near16(self.top, seq);
         let place = self.place(out);
-        Some(&mut self.ring[place]).filter(|sent| sent.out == out)
+        let sent = &mut self.ring[place];
+        (sent.era != 0 && sent.out == out as u32).then_some((out, sent))
     }
 
     fn place(&self, out: u64) -> usize {
@@ -121,7 +147,8 @@ impl Repeats {
     /// now_ms: as for [`History::record`].
     pub fn record(&mut self, out: u64, datagram: &[u8], now_ms: u32) {
         let place = self.place(out);
-        if is_newer(self.ring[place].out, out) {
+        // What is so late has lost its place to a later packet.
+        if out + self.ring.len() as u64 <= self.top {
             return;
         }
         let capacity = self.bytes.len();
@@ -167,35 +194,49 @@ impl Repeats {
 mod tests {
     use super::*;
 
+    fn sent(out: u64, input: u32) -> Sent {
+        Sent {
+            out: out as u32,
+            input,
+            repeated_ms: 0,
+            era: 1,
+            was: Was::Plain,
+        }
+    }
+
+    fn input(history: &mut History, seq: u16) -> Option<u32> {
+        history.find(seq).map(|(_, sent)| sent.input)
+    }
+
     #[test]
     fn what_was_sent_is_found_until_its_place_is_taken() {
         let mut history = History::new(MediaKind::Audio);
         for out in 65_400..65_800 {
-            history.record(out, out + 7, 1, 50);
+            history.record(out, sent(out, out as u32 + 7), 50);
         }
 
-        assert_eq!(
-            history.find(65_799u64 as u16).map(|s| s.input),
-            Some(65_806)
-        );
-        assert_eq!(
-            history.find(65_544u64 as u16).map(|s| s.input),
-            Some(65_551)
-        );
-        assert!(history.find(65_543u64 as u16).is_none());
-        assert!(history.find(300).is_none());
+        assert_eq!(input(&mut history, 65_799u64 as u16), Some(65_806));
+        assert_eq!(input(&mut history, 65_544u64 as u16), Some(65_551));
+        assert_eq!(input(&mut history, 65_543u64 as u16), None);
+        assert_eq!(input(&mut history, 300), None);
     }
 
     #[test]
     fn what_is_sent_late_counts_as_just_repeated_and_displaces_nothing_newer() {
         let mut history = History::new(MediaKind::Audio);
-        history.record(1000, 1000, 1, 50);
-        history.record(999, 999, 1, 50);
-        history.record(1000 - 256, 1, 1, 50);
+        for out in [1000, 999, 1000 - 256] {
+            history.record(out, sent(out, 1), 50);
+        }
 
-        assert_eq!(history.find(1000).map(|sent| sent.repeated_ms), Some(0));
-        assert_eq!(history.find(999).map(|sent| sent.repeated_ms), Some(50));
-        assert!(history.find(1000 - 256).is_none());
+        let mut repeated = |seq| history.find(seq).map(|(_, sent)| sent.repeated_ms);
+        assert_eq!(repeated(1000), Some(0));
+        assert_eq!(repeated(999), Some(50));
+        assert_eq!(repeated(1000 - 256), None);
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_packet_is_small() {
+        assert_eq!(std::mem::size_of::<Sent>(), 20);
     }
 
     #[test]

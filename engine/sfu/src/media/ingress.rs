@@ -1,9 +1,11 @@
 //! The way of a packet: opened, bound to its stream, registered, kept, and forwarded to everyone.
 
 use super::api::{MediaEvent, Outbox, PauseReason};
-use super::consumer::{Incoming, Lost, Offered};
+use super::consumer::{Begins, Consumer, Forwarded, Lost};
+use super::era::{Feed, Stream};
 use super::nack::Came;
-use super::producer::{Binding, Current, FORWARDED_LAYER, Producer};
+use super::outgoing::Incoming;
+use super::producer::{Binding, Current, Producer};
 use super::timers::Timer;
 use super::transport::{HOLD, Held, MAX_HELD};
 use super::unwrap::near16;
@@ -151,30 +153,36 @@ impl Media {
                 }
             }
             Binding::Media { producer, layer } => {
-                let held = &mut self.producers[producer];
-                let index = layer;
-                let layer = &mut held.layers[usize::from(layer)];
-                if layer.ssrc == Some(ssrc) {
+                let held = &self.producers[producer].layers[usize::from(layer)];
+                if held.ssrc == Some(ssrc) {
                     return Some(binding);
                 }
-                if let Some(old) = layer.ssrc {
+                for old in [held.ssrc, held.rtx_ssrc].into_iter().flatten() {
                     transport.bindings.remove(&old);
                 }
-                if let Some(old) = layer.rtx_ssrc {
-                    transport.bindings.remove(&old);
-                }
-                layer.rebind(ssrc);
-                if index == FORWARDED_LAYER {
-                    for consumer in &held.consumers {
-                        self.consumers[*consumer].forget_timeline();
-                    }
-                    if self.has_waiting(producer) {
-                        self.ask_keyframe(producer, index, moment, out);
-                    }
-                }
+                self.rebind(Feed { producer, layer }, ssrc, moment, out);
             }
         }
         Some(binding)
+    }
+
+    /// Another SSRC sends a layer: whoever forwards it begins anew with its next keyframe.
+    fn rebind(&mut self, feed: Feed, ssrc: u32, moment: Moment, out: &mut impl Outbox) {
+        let held = &mut self.producers[feed.producer];
+        let from = held.reference(feed.layer);
+        for key in &held.layers[usize::from(feed.layer)].takers {
+            let consumer = &mut self.consumers[*key];
+            if consumer.current == Some(feed) {
+                consumer.leave(from);
+                if consumer.target.is_none() {
+                    consumer.set_target(Some(feed));
+                }
+            }
+        }
+        held.rebind(feed.layer, ssrc);
+        if self.has_waiting(feed) {
+            self.ask_keyframe(feed, true, moment, out);
+        }
     }
 
     fn resolve(&self, key: usize, header: &Header, extensions: &Extensions<'_>) -> Option<Binding> {
@@ -271,6 +279,10 @@ impl Media {
         events: &mut Vec<MediaEvent>,
     ) {
         let Moment { now, .. } = moment;
+        let feed = Feed {
+            producer: producer_key,
+            layer: layer_index,
+        };
         let counters = &mut self.counters;
         let producer = &mut self.producers[producer_key];
         let layer = &mut producer.layers[usize::from(layer_index)];
@@ -318,8 +330,9 @@ impl Media {
         layer.stats.packets += 1;
         layer.stats.bytes += packet.len() as u64;
         layer.last_packet = Some(now);
+        let is_new_frame = layer.is_newer(header.timestamp);
         let timestamp = layer.timestamp(header.timestamp);
-        let is_forwarded = layer_index == FORWARDED_LAYER;
+        let is_taken = !layer.takers.is_empty();
         let has_later = top.is_some_and(|top| top > seq);
         let came = match arrival {
             Arrival::Rtx => Came::Repaired,
@@ -350,13 +363,13 @@ impl Media {
         let mut is_beyond_repair = false;
         if let Some(from) = gap
             && !is_gap_hollow
-            && is_forwarded
+            && is_taken
             && producer.nack
             && !producer.is_paused
         {
             match layer.nack.on_gap(from, seq, now) {
                 Ok(at) => {
-                    let timer = Timer::Nack(producer_key, layer_index);
+                    let timer = Timer::Nack(feed);
                     self.timers.at(&mut layer.nack_due, at, timer);
                 }
                 Err(count) => {
@@ -366,7 +379,20 @@ impl Media {
             }
         }
 
-        let was_active = std::mem::replace(&mut layer.is_active, true);
+        // Padding is no life, and what comes late is of the past.
+        let is_alive = !is_padding && !has_later;
+        if is_alive && is_new_frame {
+            layer.pulse.on_frame(now);
+        }
+        let has_begun = is_alive && !std::mem::replace(&mut layer.is_active, true);
+        let view = codec.codec.read(payload);
+        if view.starts_keyframe {
+            layer.keyframes.on_keyframe(seq, now);
+            layer.stats.keyframes += 1;
+            counters.keyframes_in += 1;
+        }
+        let picture = view.vp8.map(|descriptor| layer.pictures.read(descriptor));
+        counters.padding_in += u64::from(is_padding);
         if !producer.has_begun {
             producer.has_begun = true;
             events.push(MediaEvent::FirstPacket {
@@ -376,32 +402,41 @@ impl Media {
                 at: now,
             });
         }
-        if !was_active {
+        if has_begun {
             events.push(MediaEvent::LayerActive {
                 producer: producer.id,
                 layer: layer_index,
                 at: now,
             });
+            self.on_layer_begun(producer_key, events);
+        } else if self.producers[producer_key].layers.len() > 1 {
+            self.look_for_stopped(producer_key, layer_index, moment, out, events);
         }
-        if !is_forwarded {
-            counters.drop_layer += 1;
-            return;
-        }
-        counters.padding_in += u64::from(is_padding);
-        let starts_keyframe = codec.codec.starts_keyframe(payload);
-        if starts_keyframe {
-            layer.keyframes.on_keyframe(seq, now);
-            layer.stats.keyframes += 1;
-            counters.keyframes_in += 1;
-        }
+
+        let counters = &mut self.counters;
+        let producer = &mut self.producers[producer_key];
         if producer.is_paused {
             counters.drop_paused += 1;
+            return;
+        }
+        let layer = &mut producer.layers[usize::from(layer_index)];
+        if layer.takers.is_empty() {
+            counters.drop_layer += 1;
             return;
         }
         if let Some(cache) = &mut layer.cache {
             cache.put(seq, timestamp, packet, now);
         }
+        let producer = &self.producers[producer_key];
+        let layer = &producer.layers[usize::from(layer_index)];
+        let Some(codec) = layer
+            .current
+            .and_then(|current| producer.codecs.get(current.codec))
+        else {
+            return;
+        };
 
+        let has_keyframes = codec.codec.has_keyframes();
         let incoming = Incoming {
             extensions: self.transports[producer.transport]
                 .extensions
@@ -410,88 +445,125 @@ impl Media {
             payload,
             seq,
             timestamp,
-            is_start: starts_keyframe || !codec.codec.has_keyframes(),
+            starts_keyframe: view.starts_keyframe,
+            is_start: view.starts_keyframe || !has_keyframes,
+            picture,
         };
-        let is_helpless = is_beyond_repair || !was_active;
-        let is_wanted = is_helpless && !incoming.is_start && codec.codec.has_keyframes();
+        let is_helpless = is_beyond_repair || has_begun;
+        let is_wanted = is_helpless && !incoming.is_start && has_keyframes;
         let mut has_started = false;
-        for place in 0..producer.consumers.len() {
-            let consumer_key = producer.consumers[place];
+        for &consumer_key in &layer.takers {
             let consumer = &mut self.consumers[consumer_key];
             // A mistake in sending is the subscriber's end, and not the publisher's.
             self.at_work = Some(consumer.transport);
             strike!(Forward, consumer.id.0);
-            // Padding is forwarded, empty, to those only who would ask for its number for ever.
-            if is_padding {
+            let transport = &mut self.transports[consumer.transport];
+            if consumer.current != Some(feed) {
+                if is_padding {
+                    continue;
+                }
+                match consumer.begins_with(&incoming, &codec.spec, transport, &mut self.counters) {
+                    Begins::Yes => {
+                        begin(consumer, feed, &incoming, &self.producers, moment);
+                        has_started = true;
+                    }
+                    Begins::No => continue,
+                    Begins::NoCodec => {
+                        events.push(no_codec(consumer));
+                        continue;
+                    }
+                }
+            } else if is_padding {
+                // It is forwarded, empty, to those only who would ask for its number for ever.
                 let from = gap.filter(|_| is_gap_hollow).unwrap_or(seq);
                 if consumer.skip(from, seq + 1) {
                     continue;
                 }
             }
-            let transport = &mut self.transports[consumer.transport];
-            let offered = consumer.offer(
-                &incoming,
-                &codec.spec,
-                transport,
-                moment,
-                out,
-                &mut self.counters,
-            );
-            match offered {
-                Offered::Sent | Offered::NotSent => {}
-                Offered::NoCodec => events.push(MediaEvent::ConsumerPaused {
-                    consumer: consumer.id,
-                    reason: PauseReason::Codec,
-                }),
-                Offered::Started => {
-                    has_started = true;
-                    if !consumer.has_begun {
-                        consumer.has_begun = true;
-                        events.push(MediaEvent::FirstForwarded {
-                            consumer: consumer.id,
-                            at: now,
-                        });
-                    }
-                    consumer.next_sr = Some(now);
-                    let timer = Timer::SenderReports(consumer.transport);
-                    let due = &mut transport.sender_reports_due;
-                    self.timers.at(due, now, timer);
-                }
+            let counters = &mut self.counters;
+            let forwarded =
+                consumer.forward(&incoming, &codec.spec, transport, moment, out, counters);
+            if forwarded == Forwarded::NoCodec {
+                events.push(no_codec(consumer));
             }
         }
         self.at_work = Some(producer.transport);
-        if has_started && has_later {
-            self.catch_up(producer_key, seq, moment, out);
+        if has_started {
+            self.welcome(feed, seq, has_later, moment, out, events);
         }
-        if is_wanted && self.is_anyone_there(producer_key) {
-            self.ask_keyframe(producer_key, layer_index, moment, out);
+        if is_wanted {
+            self.ask_keyframe(feed, self.has_waiting(feed), moment, out);
         }
     }
 
+    /// Looks after the consumers that have begun with packet `seq` of `feed`.
+    fn welcome(
+        &mut self,
+        feed: Feed,
+        seq: u64,
+        is_late: bool,
+        moment: Moment,
+        out: &mut impl Outbox,
+        events: &mut Vec<MediaEvent>,
+    ) {
+        let now = moment.now;
+        let takers = self.takers(feed).len();
+        for place in 0..takers {
+            let key = self.takers(feed)[place];
+            let consumer = &mut self.consumers[key];
+            if consumer.current != Some(feed) || consumer.began_with() != seq {
+                continue;
+            }
+            if let Some(former) = consumer.former.take() {
+                self.remove_taker(key, former);
+            }
+            self.tell_layer(key, events);
+            let consumer = &mut self.consumers[key];
+            if !std::mem::replace(&mut consumer.has_begun, true) {
+                events.push(MediaEvent::FirstForwarded {
+                    consumer: consumer.id,
+                    at: now,
+                });
+            }
+            consumer.next_sr = Some(now);
+            let timer = Timer::SenderReports(consumer.transport);
+            let due = &mut self.transports[consumer.transport].sender_reports_due;
+            self.timers.at(due, now, timer);
+        }
+        if is_late {
+            self.catch_up(feed, seq, moment, out);
+        }
+    }
+
+    fn takers(&self, feed: Feed) -> &[usize] {
+        &self.producers[feed.producer].layers[usize::from(feed.layer)].takers
+    }
+
     /// Consumers have begun with packet `seq`, which came late: those after it are in the cache.
-    fn catch_up(&mut self, producer_key: usize, seq: u64, moment: Moment, out: &mut impl Outbox) {
-        let producer = &self.producers[producer_key];
-        let top = producer.layers[usize::from(FORWARDED_LAYER)]
-            .reception
-            .top();
+    fn catch_up(&mut self, feed: Feed, seq: u64, moment: Moment, out: &mut impl Outbox) {
+        let layer = &self.producers[feed.producer].layers[usize::from(feed.layer)];
+        let top = layer.reception.top();
+        let takers = layer.takers.len();
         for later in seq + 1..=top.unwrap_or(seq) {
-            for place in 0..self.producers[producer_key].consumers.len() {
-                let consumer = self.producers[producer_key].consumers[place];
+            for place in 0..takers {
+                let key = self.takers(feed)[place];
                 // Whoever began earlier has been sent these already.
-                let held = &self.consumers[consumer];
-                if held.began_with == seq && !held.is_waiting {
+                let held = &self.consumers[key];
+                if held.began_with() == seq && held.current == Some(feed) {
                     let before = self.at_work.replace(held.transport);
-                    self.resend(consumer, later, Resend::Late, moment, out);
+                    let stream = self.producers[feed.producer].stream(feed.layer);
+                    self.resend(key, (feed, stream), later, Resend::Late, moment, out);
                     self.at_work = before;
                 }
             }
         }
     }
 
-    /// Sends a cached packet of a consumer's source.
+    /// Sends a packet of a layer that is kept.
     pub(super) fn resend(
         &mut self,
         consumer_key: usize,
+        (feed, stream): (Feed, Stream),
         seq: u64,
         how: Resend,
         moment: Moment,
@@ -500,10 +572,10 @@ impl Media {
         let Some(consumer) = self.consumers.get_mut(consumer_key) else {
             return;
         };
-        let Some(producer) = consumer.source.and_then(|key| self.producers.get(key)) else {
-            return;
-        };
-        let Some((incoming, codec)) = cached(producer, seq, &self.transports) else {
+        let producer = self.producers.get(feed.producer);
+        let producer = producer.filter(|producer| producer.stream(feed.layer) == stream);
+        let kept = producer.and_then(|p| cached(p, feed.layer, seq, &self.transports));
+        let Some((incoming, codec)) = kept else {
             self.counters.nack_missed += u64::from(matches!(how, Resend::Lost(_)));
             return;
         };
@@ -512,7 +584,7 @@ impl Media {
         match how {
             Resend::Late if incoming.payload.is_empty() && consumer.skip(seq, seq + 1) => {}
             Resend::Late => {
-                consumer.offer(&incoming, codec, transport, moment, out, counters);
+                consumer.forward(&incoming, codec, transport, moment, out, counters);
             }
             Resend::Lost(lost) => {
                 consumer.retransmit(lost, &incoming, codec, transport, moment, out, counters);
@@ -520,20 +592,41 @@ impl Media {
         }
     }
 
-    pub(super) fn has_waiting(&self, producer: usize) -> bool {
-        self.producers[producer].consumers.iter().any(|consumer| {
-            let consumer = &self.consumers[*consumer];
+    /// Whether somebody who can be reached cannot begin without a keyframe of this layer.
+    pub(super) fn has_waiting(&self, feed: Feed) -> bool {
+        self.takers(feed).iter().any(|key| {
+            let consumer = &self.consumers[*key];
             let is_ready = self.transports[consumer.transport].is_ready();
-            consumer.is_waiting && consumer.is_wanting() && is_ready
+            consumer.target == Some(feed) && is_ready
         })
     }
 
-    pub(super) fn is_anyone_there(&self, producer: usize) -> bool {
-        let producer = &self.producers[producer];
-        producer
-            .consumers
-            .iter()
-            .any(|consumer| self.consumers[*consumer].is_wanting())
+    pub(super) fn is_anyone_there(&self, feed: Feed) -> bool {
+        !self.takers(feed).is_empty()
+    }
+}
+
+/// A consumer's feed is `feed` from `incoming` on.
+fn begin(
+    consumer: &mut Consumer,
+    feed: Feed,
+    incoming: &Incoming<'_>,
+    producers: &slab::Slab<Producer>,
+    moment: Moment,
+) {
+    let reference = |feed: Feed| producers.get(feed.producer)?.reference(feed.layer);
+    let from = consumer.current.and_then(reference);
+    let (Some(to), Some(producer)) = (reference(feed), producers.get(feed.producer)) else {
+        return;
+    };
+    let stream = producer.stream(feed.layer);
+    consumer.begin(feed, stream, incoming, from, &to, moment.now);
+}
+
+fn no_codec(consumer: &Consumer) -> MediaEvent {
+    MediaEvent::ConsumerPaused {
+        consumer: consumer.id,
+        reason: PauseReason::Codec,
     }
 }
 
@@ -545,13 +638,14 @@ pub(super) enum Resend {
     Lost(Lost),
 }
 
-/// A packet of the forwarded layer, out of its cache.
+/// A packet of a layer, out of its cache.
 fn cached<'a>(
     producer: &'a Producer,
+    layer: u8,
     seq: u64,
     transports: &slab::Slab<super::transport::Transport>,
 ) -> Option<(Incoming<'a>, &'a crate::spec::CodecSpec)> {
-    let layer = producer.layers.get(usize::from(FORWARDED_LAYER))?;
+    let layer = producer.layers.get(usize::from(layer))?;
     let (packet, timestamp) = layer.cache.as_ref()?.get(seq)?;
     let header = Header::parse(packet)?;
     let payload = header.payload(packet)?;
@@ -559,13 +653,17 @@ fn cached<'a>(
     let extensions = transports[producer.transport]
         .extensions
         .read(&header, packet);
+    let view = codec.codec.read(payload);
+    let picture = view.vp8.map(|descriptor| layer.pictures.find(descriptor));
     let incoming = Incoming {
         header,
         extensions,
         payload,
         seq,
         timestamp,
-        is_start: codec.codec.starts_keyframe(payload) || !codec.codec.has_keyframes(),
+        starts_keyframe: view.starts_keyframe,
+        is_start: view.starts_keyframe || !codec.codec.has_keyframes(),
+        picture,
     };
     Some((incoming, &codec.spec))
 }

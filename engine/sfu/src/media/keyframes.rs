@@ -1,9 +1,22 @@
-//! Keyframe requests of one layer: merged, apart by a gap, and none of them forgotten.
+//! Keyframe requests of one layer: merged, apart by a gap, none of them forgotten, and repeated while
+//! somebody waits.
+//!
+//! The gap is between requests for different keyframes. A request that has gone unanswered may be lost,
+//! and is repeated sooner: after 0.2, 0.5, 1 and 2 seconds, then slowly, and never while its answer can
+//! still be on its way.
 
 use std::time::{Duration, Instant};
 
 /// A path slower than this is not believed.
 const MOST_RTT: Duration = Duration::from_secs(1);
+/// From each request for a keyframe that somebody waits for to the next; the last serves all further.
+const REPEATS: [Duration; 5] = [
+    Duration::from_millis(200),
+    Duration::from_millis(300),
+    Duration::from_millis(500),
+    Duration::from_millis(1000),
+    Duration::from_millis(2000),
+];
 
 /// What to do about a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,13 +28,15 @@ pub(super) enum Ask {
 
 pub(super) struct Keyframes {
     gap: Duration,
-    /// Of the path to the publisher, half as long again: an answer takes that and more.
-    answer: Duration,
+    /// The round trip to the publisher.
+    rtt: Duration,
+    /// From a request to its keyframe, smoothed: a round trip and what the encoder adds.
+    took: Duration,
     last_sent: Option<Instant>,
     /// A request was held back.
     is_held: bool,
-    /// A request went out, and no keyframe has come since.
-    is_unanswered: bool,
+    /// Requests that went out since the last keyframe came.
+    unanswered: usize,
     /// Number of the first packet of the newest keyframe, and when it came.
     newest: Option<(u64, Instant)>,
 }
@@ -30,10 +45,11 @@ impl Keyframes {
     pub fn new(gap: Duration) -> Self {
         Keyframes {
             gap,
-            answer: Duration::ZERO,
+            rtt: Duration::ZERO,
+            took: Duration::ZERO,
             last_sent: None,
             is_held: false,
-            is_unanswered: false,
+            unanswered: 0,
             newest: None,
         }
     }
@@ -44,12 +60,12 @@ impl Keyframes {
 
     /// The round trip to the publisher, as it was last measured.
     pub fn set_rtt(&mut self, rtt: Duration) {
-        self.answer = rtt.min(MOST_RTT) * 3 / 2;
+        self.rtt = rtt.min(MOST_RTT);
     }
 
-    /// Somebody needs a keyframe.
-    pub fn ask(&mut self, now: Instant) -> Ask {
-        match self.next() {
+    /// Somebody needs a keyframe, and cannot begin without it (is_waiting).
+    pub fn ask(&mut self, is_waiting: bool, now: Instant) -> Ask {
+        match self.next(is_waiting) {
             Some(next) if now < next => {
                 self.is_held = true;
                 Ask::At(next)
@@ -64,36 +80,42 @@ impl Keyframes {
     /// Somebody needs a keyframe, to be asked for by the timer. Says when that may be.
     pub fn hold(&mut self, now: Instant) -> Instant {
         self.is_held = true;
-        self.next().map_or(now, |next| next.max(now))
+        self.next(true).map_or(now, |next| next.max(now))
     }
 
-    /// The gap has passed. has_waiting: somebody still cannot begin without a keyframe.
+    /// Time has passed. has_waiting: somebody still cannot begin without a keyframe.
     /// True: ask now.
     pub fn on_timer(&mut self, now: Instant, has_waiting: bool) -> bool {
-        if self.next().is_some_and(|next| now < next) {
+        if self.next(has_waiting).is_some_and(|next| now < next) {
             return false;
         }
-        let is_wanted = self.is_held || (self.is_unanswered && has_waiting);
+        let is_wanted = self.is_held || (self.unanswered > 0 && has_waiting);
         if is_wanted {
             self.send(now);
         }
         is_wanted
     }
 
-    /// When the next request may go out: the gap after the last one, and not while its answer can
-    /// still be on its way.
-    pub fn next(&self) -> Option<Instant> {
-        let gap = match self.is_unanswered {
-            true => self.gap.max(self.answer),
-            false => self.gap,
+    /// When the next request may go out, for somebody who waits or for somebody who does not.
+    pub fn next(&self, is_waiting: bool) -> Option<Instant> {
+        let answer = self.rtt.max(self.took) * 3 / 2;
+        let wait = match self.unanswered {
+            0 => self.gap,
+            tries if is_waiting => REPEATS[tries.min(REPEATS.len()) - 1].max(answer),
+            _ => self.gap.max(answer),
         };
-        self.last_sent.map(|sent| sent + gap)
+        self.last_sent.map(|sent| sent + wait)
     }
 
     /// A keyframe began with packet `seq`, which answers everything asked before it.
     pub fn on_keyframe(&mut self, seq: u64, now: Instant) {
         self.is_held = false;
-        self.is_unanswered = false;
+        // After a second request it is unknown which of them was answered.
+        if let (1, Some(sent)) = (self.unanswered, self.last_sent) {
+            let sample = now.saturating_duration_since(sent).min(MOST_RTT);
+            self.took = (self.took * 3 + sample) / 4;
+        }
+        self.unanswered = 0;
         if self.newest.is_none_or(|(newest, _)| newest < seq) {
             self.newest = Some((seq, now));
         }
@@ -118,7 +140,7 @@ impl Keyframes {
     fn send(&mut self, now: Instant) {
         self.last_sent = Some(now);
         self.is_held = false;
-        self.is_unanswered = true;
+        self.unanswered += 1;
     }
 }
 
@@ -135,9 +157,15 @@ mod tests {
         let start = Instant::now();
         let mut keyframes = Keyframes::new(ms(500));
 
-        assert_eq!(keyframes.ask(start), Ask::Now);
-        assert_eq!(keyframes.ask(start + ms(10)), Ask::At(start + ms(500)));
-        assert_eq!(keyframes.ask(start + ms(20)), Ask::At(start + ms(500)));
+        assert_eq!(keyframes.ask(false, start), Ask::Now);
+        assert_eq!(
+            keyframes.ask(false, start + ms(10)),
+            Ask::At(start + ms(500))
+        );
+        assert_eq!(
+            keyframes.ask(false, start + ms(20)),
+            Ask::At(start + ms(500))
+        );
         assert!(keyframes.on_timer(start + ms(500), false));
         assert!(!keyframes.on_timer(start + ms(1000), false));
     }
@@ -146,22 +174,50 @@ mod tests {
     fn a_keyframe_answers_a_request_that_was_held_back() {
         let start = Instant::now();
         let mut keyframes = Keyframes::new(ms(500));
-        keyframes.ask(start);
-        keyframes.ask(start + ms(10));
+        keyframes.ask(false, start);
+        keyframes.ask(false, start + ms(10));
 
         keyframes.on_keyframe(7, start + ms(60));
 
         assert!(!keyframes.on_timer(start + ms(500), true));
     }
 
+    /// When a keyframe that somebody waits for is asked for within ten seconds, without an answer.
+    fn questions(keyframes: &mut Keyframes, start: Instant) -> Vec<u64> {
+        let mut asked = vec![0];
+        assert_eq!(keyframes.ask(true, start), Ask::Now);
+        for at in 1..10_000 {
+            if keyframes.on_timer(start + ms(at), true) {
+                asked.push(at);
+            }
+        }
+        asked
+    }
+
     #[test]
     fn a_lost_request_is_repeated_for_those_who_wait() {
+        let mut keyframes = Keyframes::new(ms(500));
+
+        let asked = questions(&mut keyframes, Instant::now());
+
+        assert_eq!(asked, [0, 200, 500, 1000, 2000, 4000, 6000, 8000]);
+    }
+
+    #[test]
+    fn who_waits_while_the_question_is_open_adds_none() {
         let start = Instant::now();
         let mut keyframes = Keyframes::new(ms(500));
-        keyframes.ask(start);
+        keyframes.ask(true, start);
 
-        assert!(!keyframes.on_timer(start + ms(499), true));
-        assert!(keyframes.on_timer(start + ms(500), true));
+        for at in 1..50 {
+            assert_eq!(
+                keyframes.ask(true, start + ms(at)),
+                Ask::At(start + ms(200))
+            );
+        }
+        keyframes.on_keyframe(7, start + ms(60));
+
+        assert!(!keyframes.on_timer(start + ms(200), false));
     }
 
     #[test]
@@ -169,14 +225,34 @@ mod tests {
         let start = Instant::now();
         let mut keyframes = Keyframes::new(ms(500));
         keyframes.set_rtt(ms(600));
-        keyframes.ask(start);
+        keyframes.ask(false, start);
 
-        assert_eq!(keyframes.ask(start + ms(700)), Ask::At(start + ms(900)));
+        assert_eq!(
+            keyframes.ask(false, start + ms(700)),
+            Ask::At(start + ms(900))
+        );
         assert!(!keyframes.on_timer(start + ms(899), true));
         assert!(keyframes.on_timer(start + ms(900), true));
 
         keyframes.on_keyframe(7, start + ms(1300));
-        assert_eq!(keyframes.ask(start + ms(1400)), Ask::Now);
+        assert_eq!(keyframes.ask(false, start + ms(1400)), Ask::Now);
+    }
+
+    #[test]
+    fn a_slow_encoder_is_given_the_time_it_takes() {
+        let start = Instant::now();
+        let mut keyframes = Keyframes::new(ms(0));
+        for n in 0..20u32 {
+            let now = start + ms(1000) * n;
+            keyframes.ask(true, now);
+            keyframes.on_keyframe(u64::from(n), now + ms(190));
+        }
+
+        let now = start + ms(60_000);
+        keyframes.ask(true, now);
+
+        assert!(!keyframes.on_timer(now + ms(280), true));
+        assert!(keyframes.on_timer(now + ms(290), true));
     }
 
     #[test]

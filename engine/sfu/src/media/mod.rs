@@ -1,9 +1,9 @@
 //! What happens to media between the cipher of one peer and the cipher of another.
 //!
 //! [`Media`] owns every producer and consumer of a shard. It does no I/O and reads no clock: bytes
-//! and time go in, datagrams and events come out. The way of a packet stands in `ingress.rs`; what
-//! peers say about packets in `control.rs`; what is due by time in `reports.rs`; what is asked for
-//! from above in `apply.rs`.
+//! and time go in, datagrams and events come out. The way of a packet stands in `ingress.rs`; which
+//! layer goes to whom in `layers.rs`; what peers say about packets in `control.rs`; what is due by time
+//! in `reports.rs`; what is asked for from above in `apply.rs`.
 
 mod api;
 mod apply;
@@ -12,15 +12,23 @@ mod cache;
 mod consumer;
 mod control;
 mod counters;
+mod era;
 mod history;
 mod ingress;
 mod keyframes;
+mod layers;
+mod matching;
 mod munger;
 mod nack;
+mod outgoing;
+mod pictures;
 mod producer;
+mod pulse;
 mod random;
 mod reception;
 mod reports;
+mod temporal;
+mod timeline;
 mod timers;
 mod transport;
 mod unwrap;
@@ -33,7 +41,7 @@ use slab::Slab;
 
 pub use api::{
     ApplyError, ConsumerStats, MediaChange, MediaCommand, MediaConfig, MediaEvent, MediaStats,
-    Outbox, PauseReason, ProducerStats,
+    Outbox, PauseReason, ProducerStats, Subject,
 };
 pub use counters::MediaCounters;
 
@@ -41,7 +49,7 @@ use crate::rtp::is_rtcp;
 use crate::spec::{ConsumerId, GroupId, MediaKind, ProducerId, TransportId};
 use crate::srtp::{Opener, Sealer, SrtpKeys};
 use consumer::Consumer;
-use producer::{FORWARDED_LAYER, Producer};
+use producer::Producer;
 use random::Random;
 use timers::{Timer, Timers};
 use transport::Transport;
@@ -145,7 +153,7 @@ impl Media {
             self.remove_producer(producer, events);
         }
         for (_, consumer) in consumers {
-            self.remove_consumer(consumer);
+            self.remove_consumer(consumer, events);
         }
         self.transports.remove(key);
     }
@@ -177,7 +185,7 @@ impl Media {
         let its = self.consumers.iter().filter(|(_, c)| c.transport == key);
         let consumers: Vec<usize> = its.map(|(consumer, _)| consumer).collect();
         for consumer in consumers {
-            self.remove_consumer(consumer);
+            self.remove_consumer(consumer, events);
         }
         for producer in producers {
             self.remove_producer(producer, events);
@@ -186,6 +194,9 @@ impl Media {
         for (_, producer) in &mut self.producers {
             let consumers = &self.consumers;
             producer.consumers.retain(|key| consumers.contains(*key));
+            for layer in &mut producer.layers {
+                layer.takers.retain(|key| consumers.contains(*key));
+            }
         }
         self.transports.try_remove(key);
     }
@@ -240,13 +251,13 @@ impl Media {
         }
         for (_, consumer) in &transport.consumers {
             let consumer = &self.consumers[*consumer];
-            let source = consumer.source.filter(|_| !consumer.is_paused);
-            let Some(source) = source.filter(|_| consumer.kind == MediaKind::Video) else {
+            let target = consumer.target.or(consumer.current);
+            let Some(feed) = target.filter(|_| consumer.kind == MediaKind::Video) else {
                 continue;
             };
-            let layer = &mut self.producers[source].layers[usize::from(FORWARDED_LAYER)];
+            let layer = &mut self.producers[feed.producer].layers[usize::from(feed.layer)];
             let at = layer.keyframes.hold(now);
-            let timer = Timer::Keyframe(source, FORWARDED_LAYER);
+            let timer = Timer::Keyframe(feed);
             self.timers.at(&mut layer.keyframe_due, at, timer);
         }
     }
@@ -310,8 +321,10 @@ impl Media {
 
     fn producer_stats(&self, producer: &Producer) -> ProducerStats {
         let sum = |of: fn(&producer::Layer) -> u64| producer.layers.iter().map(of).sum();
-        let forwarded = producer.layers.first();
-        let jitter_ms = forwarded.map_or(0.0, |layer| {
+        // Of all layers alike, unless the path treats them differently.
+        let mut active = producer.layers.iter().filter(|layer| layer.is_active);
+        let forwarded = producer.layers.iter().find(|l| !l.takers.is_empty());
+        let jitter_ms = forwarded.or_else(|| active.next()).map_or(0.0, |layer| {
             let clock_hz = layer
                 .current
                 .and_then(|current| producer.codecs.get(current.codec))

@@ -1,15 +1,9 @@
-//! A consumer's own numbers: sequence numbers without gaps of our making, timestamps that only move
-//! forward, whatever the source does.
+//! Numbers of one stretch of a source as a consumer's own: without gaps of our making, whatever is left
+//! out. Sequence numbers are counted so, and the pictures of VP8.
 //!
-//! The output is a pure function of this state and the input number; the clock counts at a start only.
+//! The output is a pure function of this state and the input number.
 
-use std::time::{Duration, Instant};
-
-use super::unwrap::near16;
-
-/// Timestamps are counted from here, so that a packet older than the first has a number as well.
-pub(super) const EPOCH: u64 = 1 << 40;
-/// Skips remembered; a packet older than these is not placed any more.
+/// Skips remembered; a number older than these is not placed any more.
 const MAX_RANGES: usize = 32;
 
 /// From `start` on, `out = in + shift`; the `skipped` numbers before it were not forwarded.
@@ -21,54 +15,37 @@ struct Range {
 }
 
 /// How the numbers of a source become those of one consumer.
+#[derive(Default)]
 pub(super) struct Munger {
     /// Oldest first. Empty: not started.
     ranges: Vec<Range>,
-    /// Highest input number seen since the start.
+    /// One above the highest input number seen since the start.
     top_in: u64,
+    first_out: u64,
     next_out: u64,
-    /// Added to input timestamps.
-    ts_shift: u64,
-    last_ts: u64,
-    last_at: Option<Instant>,
 }
 
 impl Munger {
-    /// first_seq, first_ts: what the first packet will bear; random (RFC 3550 §5.1).
-    pub fn new(first_seq: u64, first_ts: u32) -> Self {
-        Munger {
-            ranges: Vec::with_capacity(MAX_RANGES),
-            top_in: 0,
-            next_out: first_seq,
-            ts_shift: 0,
-            last_ts: EPOCH + u64::from(first_ts),
-            last_at: None,
-        }
-    }
-
-    /// The next number out is that of input `seq`; what came before it is not forwarded.
-    ///
-    /// is_same: the source is the one of the last start, so its timestamps go on as they were.
-    /// Otherwise time since the last packet is added in units of `clock_hz`.
-    pub fn start(&mut self, seq: u64, timestamp: u64, now: Instant, clock_hz: u32, is_same: bool) {
+    /// Input `first` becomes `out`; what came before it is not forwarded.
+    pub fn start(&mut self, first: u64, out: u64) {
         self.ranges.clear();
         self.ranges.push(Range {
-            start: seq,
+            start: first,
             skipped: 0,
-            shift: self.next_out.wrapping_sub(seq),
+            shift: out.wrapping_sub(first),
         });
-        self.top_in = seq;
-        let Some(last_at) = self.last_at else {
-            self.ts_shift = self.last_ts.wrapping_sub(timestamp);
-            return;
-        };
-        let goes_on = timestamp.wrapping_add(self.ts_shift) > self.last_ts;
-        if is_same && goes_on {
-            return;
-        }
-        let silence = now.saturating_duration_since(last_at);
-        let target = self.last_ts + ticks(silence, clock_hz).max(1);
-        self.ts_shift = target.wrapping_sub(timestamp);
+        self.top_in = first;
+        self.first_out = out;
+        self.next_out = out;
+    }
+
+    /// As before any start.
+    pub fn clear(&mut self) {
+        self.ranges.clear();
+    }
+
+    pub fn is_started(&self) -> bool {
+        !self.ranges.is_empty()
     }
 
     /// Inputs `from..to` are not forwarded, and their numbers are given to the next. False: a later
@@ -100,56 +77,43 @@ impl Munger {
         true
     }
 
-    /// The output number of input `seq`; `None`: it is not to be forwarded.
-    pub fn seq(&mut self, seq: u64) -> Option<u64> {
-        let out = self.look_up(seq)?;
-        self.top_in = self.top_in.max(seq + 1);
+    /// The output number of an input that is forwarded; `None`: it is not to be.
+    pub fn take(&mut self, input: u64) -> Option<u64> {
+        let out = self.map(input)?;
+        self.top_in = self.top_in.max(input + 1);
         self.next_out = self.next_out.max(out + 1);
         Some(out)
     }
 
-    /// The input whose number is, or would be, `out`; `None`: it was not given out since the start.
-    pub fn input(&self, out: u16) -> Option<u64> {
-        let out = near16(self.next_out, out);
-        let first = self.ranges.iter().rev().find_map(|range| {
-            let first = range.start.wrapping_add(range.shift);
-            (out >= first).then_some(range.shift)
-        });
-        first
-            .filter(|_| out < self.next_out)
-            .map(|shift| out.wrapping_sub(shift))
-    }
-
-    /// The output timestamp of an input timestamp.
-    pub fn timestamp(&mut self, timestamp: u64, now: Instant) -> u64 {
-        let out = timestamp.wrapping_add(self.ts_shift);
-        if self.last_at.is_none() || out > self.last_ts {
-            self.last_ts = out;
-            self.last_at = Some(now);
-        }
-        out
-    }
-
-    /// As [`timestamp`](Self::timestamp), for what is not a packet being forwarded.
-    pub fn map_timestamp(&self, timestamp: u64) -> u64 {
-        timestamp.wrapping_add(self.ts_shift)
-    }
-
-    fn look_up(&self, seq: u64) -> Option<u64> {
+    /// The output number that an input has, if it is or was forwarded.
+    pub fn map(&self, input: u64) -> Option<u64> {
         for range in self.ranges.iter().rev() {
-            if seq >= range.start {
-                return Some(seq.wrapping_add(range.shift));
+            if input >= range.start {
+                return Some(input.wrapping_add(range.shift));
             }
-            if seq >= range.start - range.skipped {
+            if input >= range.start - range.skipped {
                 return None;
             }
         }
         None
     }
-}
 
-fn ticks(time: Duration, clock_hz: u32) -> u64 {
-    (time.as_nanos() * u128::from(clock_hz) / 1_000_000_000) as u64
+    /// The input whose number is, or would be, `out`; `None`: it was not given out since the start.
+    pub fn input(&self, out: u64) -> Option<u64> {
+        if out < self.first_out || out >= self.next_out {
+            return None;
+        }
+        let shift = self.ranges.iter().rev().find_map(|range| {
+            let first = range.start.wrapping_add(range.shift);
+            (out >= first).then_some(range.shift)
+        });
+        shift.map(|shift| out.wrapping_sub(shift))
+    }
+
+    /// The first number that has not been given out.
+    pub fn next_out(&self) -> u64 {
+        self.next_out
+    }
 }
 
 #[cfg(test)]
@@ -161,92 +125,52 @@ mod tests {
     use proptest::prelude::*;
 
     fn started(seq: u64) -> Munger {
-        let mut munger = Munger::new(500, 1000);
-        munger.start(seq, 90_000, Instant::now(), 90_000, false);
+        let mut munger = Munger::default();
+        munger.start(seq, 500);
         munger
     }
 
     #[test]
-    fn a_skipped_packet_leaves_no_gap() {
+    fn a_skipped_number_leaves_no_gap() {
         let mut munger = started(10);
 
-        assert_eq!(munger.seq(10), Some(500));
+        assert_eq!(munger.take(10), Some(500));
         munger.skip(11, 12);
         munger.skip(12, 13);
-        assert_eq!(munger.seq(13), Some(501));
-        assert_eq!(munger.seq(12), None);
-        assert_eq!(munger.seq(14), Some(502));
+        assert_eq!(munger.take(13), Some(501));
+        assert_eq!(munger.take(12), None);
+        assert_eq!(munger.take(14), Some(502));
     }
 
     #[test]
     fn a_gap_in_the_input_is_kept_for_the_packet_that_is_late() {
         let mut munger = started(10);
 
-        assert_eq!(munger.seq(10), Some(500));
+        assert_eq!(munger.take(10), Some(500));
         munger.skip(13, 14);
-        assert_eq!(munger.seq(14), Some(503));
-        assert_eq!(munger.seq(12), Some(502));
-        assert_eq!(munger.seq(11), Some(501));
+        assert_eq!(munger.take(14), Some(503));
+        assert_eq!(munger.take(12), Some(502));
+        assert_eq!(munger.take(11), Some(501));
     }
 
     #[test]
     fn what_is_skipped_too_late_keeps_its_number() {
         let mut munger = started(10);
-        munger.seq(10);
-        munger.seq(13);
+        munger.take(10);
+        munger.take(13);
 
         assert!(!munger.skip(11, 12));
-        assert_eq!(munger.seq(11), Some(501));
+        assert_eq!(munger.take(11), Some(501));
         assert!(munger.skip(14, 17));
-        assert_eq!(munger.seq(17), Some(504));
+        assert_eq!(munger.take(17), Some(504));
     }
 
     #[test]
     fn what_came_before_the_start_is_not_forwarded() {
         let mut munger = started(10);
 
-        assert_eq!(munger.seq(9), None);
-        assert_eq!(munger.seq(10), Some(500));
-    }
-
-    #[test]
-    fn another_source_goes_on_where_the_last_one_ended() {
-        let now = Instant::now();
-        let mut munger = started(10);
-        munger.seq(10);
-        munger.timestamp(90_000, now);
-
-        let later = now + Duration::from_millis(100);
-        munger.start(40_000, 5, later, 90_000, false);
-
-        assert_eq!(munger.seq(40_000), Some(501));
-        assert_eq!(munger.timestamp(5, later) - EPOCH, 1000 + 9000);
-        assert_eq!(munger.timestamp(3005, later) - EPOCH, 1000 + 12_000);
-    }
-
-    #[test]
-    fn the_same_source_keeps_its_timeline_through_a_pause() {
-        let now = Instant::now();
-        let mut munger = started(10);
-        munger.seq(10);
-        munger.timestamp(90_000, now);
-
-        let later = now + Duration::from_millis(1030);
-        munger.start(50, 180_000, later, 90_000, true);
-
-        assert_eq!(munger.seq(50), Some(501));
-        assert_eq!(munger.timestamp(180_000, later) - EPOCH, 91_000);
-    }
-
-    #[test]
-    fn time_never_stands_still_at_a_start() {
-        let now = Instant::now();
-        let mut munger = started(10);
-        munger.timestamp(90_000, now);
-
-        munger.start(11, 7, now, 90_000, false);
-
-        assert_eq!(munger.timestamp(7, now) - EPOCH, 1001);
+        assert_eq!(munger.take(9), None);
+        assert_eq!(munger.take(10), Some(500));
     }
 
     proptest! {
@@ -277,9 +201,9 @@ mod tests {
             for (_, seq, is_padding) in input {
                 if is_padding && munger.skip(seq, seq + 1) {
                     prop_assert!(seq >= top);
-                } else if let Some(number) = munger.seq(seq) {
+                } else if let Some(number) = munger.take(seq) {
                     prop_assert!(out.insert(number, seq).is_none(), "{number} twice");
-                    prop_assert_eq!(munger.input(number as u16), Some(seq));
+                    prop_assert_eq!(munger.input(number), Some(seq));
                 } else {
                     // Only something older than the ranges remembered may be dropped.
                     prop_assert!(top - seq > 4);

@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::cache::Cache;
+use super::era::Stream;
 use super::keyframes::Keyframes;
-use super::munger::EPOCH;
 use super::nack::NackList;
+use super::pictures::PictureIds;
+use super::pulse::Pulse;
 use super::reception::{Reception, SenderClock};
+use super::timeline::EPOCH;
 use super::unwrap::near32;
 use crate::codec::Codec;
 use crate::spec::{
@@ -43,17 +46,20 @@ pub(super) struct Producer {
     pub codecs: Vec<ProducerCodec>,
     pub nack: bool,
     pub layers: Vec<Layer>,
-    /// Keys of those it is forwarded to.
+    /// Keys of those whose source it is.
     pub consumers: Vec<usize>,
     pub is_paused: bool,
     pub has_begun: bool,
+    /// When layers are next held against each other.
+    pub next_look: Option<Instant>,
+    /// The layers that were last told to be wanted, a bit each.
+    demand: u8,
+    /// Counts the streams its layers have been sent by.
+    epochs: u32,
     policy: ProducerPolicy,
     ssrcs: Vec<u32>,
     groups: Vec<SsrcGroup>,
 }
-
-/// Until layers are switched, the lowest declared one is forwarded.
-pub(super) const FORWARDED_LAYER: u8 = 0;
 
 impl Producer {
     pub fn new(id: ProducerId, transport: usize, spec: &RecvSpec, keep: Duration) -> Self {
@@ -68,12 +74,22 @@ impl Producer {
             consumers: Vec::new(),
             is_paused: false,
             has_begun: false,
+            next_look: None,
+            demand: 0,
+            epochs: 0,
             policy: ProducerPolicy::default(),
             ssrcs: Vec::new(),
             groups: Vec::new(),
         };
         producer.change(spec, keep);
         producer
+    }
+
+    /// Whether a new description has other layers, so that the present ones end.
+    pub fn has_other_layers(&self, spec: &RecvSpec) -> bool {
+        !rids(spec)
+            .iter()
+            .eq(self.layers.iter().map(|layer| &layer.rid))
     }
 
     /// Takes over a new description of the same section. True: its streams are declared differently,
@@ -88,31 +104,69 @@ impl Producer {
             })
             .collect();
         self.nack = spec.nack;
-        let rids: Vec<Option<Rid>> = match declared_layers(spec) {
-            Layering::Rids(rids) => rids.iter().cloned().map(Some).collect(),
-            Layering::Count(count) => vec![None; count],
-        };
-        let is_same = self.ssrcs == spec.ssrcs
-            && self.groups == spec.groups
-            && rids.iter().eq(self.layers.iter().map(|layer| &layer.rid));
+        let has_other_layers = self.has_other_layers(spec);
+        let is_same = self.ssrcs == spec.ssrcs && self.groups == spec.groups && !has_other_layers;
         self.ssrcs.clone_from(&spec.ssrcs);
         self.groups.clone_from(&spec.groups);
         for layer in &mut self.layers {
             // The codec of the current payload type is looked up again.
             layer.current = None;
         }
-        if !rids.iter().eq(self.layers.iter().map(|layer| &layer.rid)) {
-            self.layers = rids
+        if has_other_layers {
+            self.layers = rids(spec)
                 .into_iter()
                 .enumerate()
                 .map(|(index, rid)| {
-                    let is_forwarded = index == usize::from(FORWARDED_LAYER);
-                    let cache = is_forwarded.then(|| Cache::new(spec.kind, keep));
-                    Layer::new(rid, gap(&self.policy, index), keep, cache)
+                    self.epochs += 1;
+                    Layer::new(rid, gap(&self.policy, index), keep, self.epochs)
                 })
                 .collect();
         }
         !is_same
+    }
+
+    /// Whether a layer is accepted.
+    pub fn takes(&self, layer: u8) -> bool {
+        self.policy.max_layer.is_none_or(|max| layer <= max)
+    }
+
+    /// What tells a layer's packets from those of any other stream.
+    pub fn stream(&self, layer: u8) -> Stream {
+        let layer = self.layers.get(usize::from(layer));
+        Stream {
+            producer: self.id,
+            epoch: layer.map_or(0, |layer| layer.epoch),
+        }
+    }
+
+    /// Another SSRC sends a layer from now on.
+    pub fn rebind(&mut self, layer: u8, ssrc: u32) {
+        self.epochs += 1;
+        let epoch = self.epochs;
+        if let Some(layer) = self.layers.get_mut(usize::from(layer)) {
+            layer.rebind(ssrc, epoch);
+        }
+    }
+
+    /// One consumer more, or less, wants the layers of `mask`.
+    pub fn count_wanted(&mut self, mask: u8, is_more: bool) {
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            if mask >> index & 1 == 0 {
+                continue;
+            }
+            layer.wanted = match is_more {
+                true => layer.wanted + 1,
+                false => layer.wanted.saturating_sub(1),
+            };
+        }
+    }
+
+    /// The layers that are wanted, a bit each, if that has changed since it was last asked.
+    pub fn changed_demand(&mut self) -> Option<u8> {
+        let bits = self.layers.iter().enumerate();
+        let wanted = bits.filter(|(_, layer)| layer.wanted > 0);
+        let demand = wanted.fold(0, |mask, (index, _)| mask | 1 << index);
+        (std::mem::replace(&mut self.demand, demand) != demand).then_some(demand)
     }
 
     pub fn set_policy(&mut self, policy: ProducerPolicy) {
@@ -185,20 +239,16 @@ impl Producer {
     }
 }
 
-enum Layering<'a> {
-    Rids(&'a [Rid]),
-    Count(usize),
-}
-
-fn declared_layers(spec: &RecvSpec) -> Layering<'_> {
+/// The layers that are declared, each by its RID if it has one.
+fn rids(spec: &RecvSpec) -> Vec<Option<Rid>> {
     if !spec.rids.is_empty() {
-        return Layering::Rids(&spec.rids);
+        return spec.rids.iter().cloned().map(Some).collect();
     }
     let sim = spec
         .groups
         .iter()
         .find(|group| group.semantics == SsrcSemantics::Sim);
-    Layering::Count(sim.map_or(1, |group| group.ssrcs.len()).max(1))
+    vec![None; sim.map_or(1, |group| group.ssrcs.len()).max(1)]
 }
 
 fn gap(policy: &ProducerPolicy, layer: usize) -> Duration {
@@ -220,8 +270,15 @@ pub(super) struct Layer {
     pub rid: Option<Rid>,
     pub ssrc: Option<u32>,
     pub rtx_ssrc: Option<u32>,
+    epoch: u32,
     pub current: Option<Current>,
     pub is_active: bool,
+    pub pulse: Pulse,
+    /// Keys of the consumers that forward it or await it.
+    pub takers: Vec<usize>,
+    pub untaken_since: Option<Instant>,
+    /// How many consumers want it.
+    wanted: u32,
     pub last_packet: Option<Instant>,
     pub reception: Reception,
     /// Numbers received, to tell a retransmission that came too late from one that helps.
@@ -231,8 +288,9 @@ pub(super) struct Layer {
     pub keyframes: Keyframes,
     pub keyframe_due: Option<Instant>,
     pub clock: Option<SenderClock>,
-    /// Kept for the layer that is forwarded.
+    /// Made when it is first taken, and given up some time after nobody takes it.
     pub cache: Option<Cache>,
+    pub pictures: PictureIds,
     /// The highest packet ended a frame, or was of padding behind one: the timestamp it bore.
     pub ended: Option<u32>,
     timestamp: Option<u64>,
@@ -250,13 +308,18 @@ pub(super) struct LayerStats {
 }
 
 impl Layer {
-    fn new(rid: Option<Rid>, gap: Duration, keep: Duration, cache: Option<Cache>) -> Self {
+    fn new(rid: Option<Rid>, gap: Duration, keep: Duration, epoch: u32) -> Self {
         Layer {
             rid,
             ssrc: None,
             rtx_ssrc: None,
+            epoch,
             current: None,
             is_active: false,
+            pulse: Pulse::default(),
+            takers: Vec::new(),
+            untaken_since: None,
+            wanted: 0,
             last_packet: None,
             reception: Reception::default(),
             seen: Window::default(),
@@ -265,7 +328,8 @@ impl Layer {
             keyframes: Keyframes::new(gap),
             keyframe_due: None,
             clock: None,
-            cache,
+            cache: None,
+            pictures: PictureIds::default(),
             ended: None,
             timestamp: None,
             stats: LayerStats::default(),
@@ -273,8 +337,9 @@ impl Layer {
     }
 
     /// Another SSRC sends this layer from now on: its numbers mean nothing to the old ones.
-    pub fn rebind(&mut self, ssrc: u32) {
+    fn rebind(&mut self, ssrc: u32, epoch: u32) {
         self.ssrc = Some(ssrc);
+        self.epoch = epoch;
         self.rtx_ssrc = None;
         self.current = None;
         self.reception = Reception::default();
@@ -283,10 +348,16 @@ impl Layer {
         self.keyframes.forget_numbers();
         self.ended = None;
         self.clock = None;
+        self.pictures = PictureIds::default();
         self.timestamp = None;
         if let Some(cache) = &mut self.cache {
             cache.clear();
         }
+    }
+
+    /// Has what is received kept from now on.
+    pub fn keep(&mut self, kind: MediaKind, keep: Duration) {
+        self.cache.get_or_insert_with(|| Cache::new(kind, keep));
     }
 
     /// The 64-bit form of a timestamp of this layer.
@@ -295,6 +366,11 @@ impl Layer {
         let timestamp = near32(near, wire);
         self.timestamp = Some(near.max(timestamp));
         timestamp
+    }
+
+    /// Whether a timestamp is later than any before.
+    pub fn is_newer(&self, wire: u32) -> bool {
+        self.timestamp.is_none_or(|top| near32(top, wire) > top)
     }
 
     /// As [`timestamp`](Self::timestamp), of what is not a packet; `None` before the first packet.

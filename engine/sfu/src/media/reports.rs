@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::api::{MediaEvent, Outbox};
-use super::producer::FORWARDED_LAYER;
+use super::era::Feed;
+use super::layers::FORGET;
 use super::timers::Timer;
 use super::{Media, Moment};
 use crate::strike;
@@ -35,7 +36,7 @@ impl Media {
             match timer {
                 Timer::Feedback(key) => self.send_feedback(key, out),
                 Timer::ReceiverReports(key) => {
-                    self.look_after_layers(key, now, events);
+                    self.look_after_layers(key, moment, out, events);
                     self.send_receiver_reports(key, moment, out);
                     let due = &mut self.transports[key].reports_due;
                     self.timers.at(due, now + RECEIVER_REPORTS, timer);
@@ -45,23 +46,28 @@ impl Media {
                     let due = &mut self.transports[key].sender_reports_due;
                     self.timers.at(due, now + self.config.sr_interval, timer);
                 }
-                Timer::Nack(producer, layer) => self.send_nacks(producer, layer, moment, out),
-                Timer::Keyframe(producer, layer) => {
-                    let has_waiting = self.has_waiting(producer);
-                    let held = &mut self.producers[producer];
-                    let layer_state = &mut held.layers[usize::from(layer)];
-                    let is_there = !layer_state.is_silent(now, ASK_WHILE);
-                    let is_due = layer_state.keyframes.on_timer(now, has_waiting && is_there);
-                    if is_due && !held.is_paused {
-                        self.send_keyframe_request(producer, layer, moment, out);
-                    } else if let Some(next) = layer_state.keyframes.next()
-                        && next > now
-                    {
-                        // The round trip has grown since this was set.
-                        self.timers.at(&mut layer_state.keyframe_due, next, timer);
-                    }
-                }
+                Timer::Nack(feed) => self.send_nacks(feed, moment, out),
+                Timer::Keyframe(feed) => self.on_keyframe_due(feed, moment, out),
+                Timer::Change(consumer) => self.choose(consumer, moment, out, events),
             }
+        }
+    }
+
+    fn on_keyframe_due(&mut self, feed: Feed, moment: Moment, out: &mut impl Outbox) {
+        let now = moment.now;
+        let has_waiting = self.has_waiting(feed);
+        let held = &mut self.producers[feed.producer];
+        let layer = &mut held.layers[usize::from(feed.layer)];
+        let has_waiting = has_waiting && !layer.is_silent(now, ASK_WHILE);
+        let is_due = layer.keyframes.on_timer(now, has_waiting);
+        if is_due && !held.is_paused {
+            self.send_keyframe_request(feed, moment, out);
+        } else if let Some(next) = layer.keyframes.next(has_waiting)
+            && next > now
+        {
+            // The round trip has grown since this was set, or nobody waits who is worth a hurry.
+            let timer = Timer::Keyframe(feed);
+            self.timers.at(&mut layer.keyframe_due, next, timer);
         }
     }
 
@@ -71,9 +77,11 @@ impl Media {
             Timer::Feedback(key) | Timer::ReceiverReports(key) | Timer::SenderReports(key) => {
                 Some(key)
             }
-            Timer::Nack(key, _) | Timer::Keyframe(key, _) => {
-                self.producers.get(key).map(|producer| producer.transport)
-            }
+            Timer::Nack(feed) | Timer::Keyframe(feed) => self
+                .producers
+                .get(feed.producer)
+                .map(|producer| producer.transport),
+            Timer::Change(key) => self.consumers.get(key).map(|consumer| consumer.transport),
         }
     }
 
@@ -106,16 +114,17 @@ impl Media {
                 .transports
                 .get_mut(key)
                 .map(|t| &mut t.sender_reports_due),
-            Timer::Nack(key, layer) => self
+            Timer::Nack(feed) => self
                 .producers
-                .get_mut(key)
-                .and_then(|p| p.layers.get_mut(usize::from(layer)))
+                .get_mut(feed.producer)
+                .and_then(|p| p.layers.get_mut(usize::from(feed.layer)))
                 .map(|layer| &mut layer.nack_due),
-            Timer::Keyframe(key, layer) => self
+            Timer::Keyframe(feed) => self
                 .producers
-                .get_mut(key)
-                .and_then(|p| p.layers.get_mut(usize::from(layer)))
+                .get_mut(feed.producer)
+                .and_then(|p| p.layers.get_mut(usize::from(feed.layer)))
                 .map(|layer| &mut layer.keyframe_due),
+            Timer::Change(key) => self.consumers.get_mut(key).map(|c| &mut c.change_due),
         };
         match due {
             Some(due) if *due == Some(at) => {
@@ -210,8 +219,8 @@ impl Media {
                 continue;
             }
             let clock = consumer
-                .source
-                .map(|source| &self.producers[source].layers[usize::from(FORWARDED_LAYER)])
+                .current
+                .map(|feed| &self.producers[feed.producer].layers[usize::from(feed.layer)])
                 .and_then(|layer| layer.clock);
             if let Some(info) = clock.and_then(|clock| consumer.sender_info(&clock)) {
                 due.push((*consumer_key, info));
@@ -242,21 +251,14 @@ impl Media {
         }
     }
 
-    fn send_nacks(
-        &mut self,
-        producer: usize,
-        layer_index: u8,
-        moment: Moment,
-        out: &mut impl Outbox,
-    ) {
-        let held = &mut self.producers[producer];
-        let layer = &mut held.layers[usize::from(layer_index)];
+    fn send_nacks(&mut self, feed: Feed, moment: Moment, out: &mut impl Outbox) {
+        let held = &mut self.producers[feed.producer];
+        let layer = &mut held.layers[usize::from(feed.layer)];
         let mut numbers = std::mem::take(&mut self.numbers);
         let rtt = self.transports[held.transport].measured_rtt;
         let given_up = layer.nack.take_due(moment.now, rtt, &mut numbers);
         if let Some(at) = layer.nack.next_due() {
-            let timer = Timer::Nack(producer, layer_index);
-            self.timers.at(&mut layer.nack_due, at, timer);
+            self.timers.at(&mut layer.nack_due, at, Timer::Nack(feed));
         }
         if let Some(media) = layer.ssrc.filter(|_| !numbers.is_empty()) {
             layer.stats.nacks += numbers.len() as u64;
@@ -275,28 +277,39 @@ impl Media {
         self.counters.given_up += given_up.map_or(0, |packets| packets.count);
         let is_broken =
             given_up.is_some_and(|packets| !layer.keyframes.makes_up_for(packets.highest));
-        if is_broken && self.is_anyone_there(producer) {
-            self.ask_keyframe(producer, layer_index, moment, out);
+        if is_broken && self.is_anyone_there(feed) {
+            self.ask_keyframe(feed, self.has_waiting(feed), moment, out);
         }
     }
 
-    /// Layers from which nothing has come for a while are told once.
-    fn look_after_layers(&mut self, key: usize, now: Instant, events: &mut Vec<MediaEvent>) {
-        let limit = self.config.layer_silence;
-        for (_, producer) in &self.transports[key].producers {
-            let held = &mut self.producers[*producer];
-            for (index, layer) in held.layers.iter_mut().enumerate() {
-                if !layer.is_active || !layer.is_silent(now, limit) {
-                    continue;
+    /// Layers from which nothing has come for a while are told once, and what is kept of those that
+    /// nobody takes any more is forgotten.
+    fn look_after_layers(
+        &mut self,
+        key: usize,
+        moment: Moment,
+        out: &mut impl Outbox,
+        events: &mut Vec<MediaEvent>,
+    ) {
+        let (now, limit) = (moment.now, self.config.layer_silence);
+        for place in 0..self.transports[key].producers.len() {
+            let producer = self.transports[key].producers[place].1;
+            let held = &mut self.producers[producer];
+            let mut has_stopped = false;
+            for index in 0..held.layers.len() {
+                let layer = &mut held.layers[index];
+                let is_over = |since| now.saturating_duration_since(since) > FORGET;
+                if layer.untaken_since.is_some_and(is_over) {
+                    layer.cache = None;
+                    layer.untaken_since = None;
                 }
-                layer.is_active = false;
-                layer.nack.clear();
-                events.push(MediaEvent::LayerInactive {
-                    producer: held.id,
-                    layer: index as u8,
-                    last_packet: layer.last_packet.unwrap_or(now),
-                    at: now,
-                });
+                if layer.is_active && layer.is_silent(now, limit) {
+                    has_stopped = true;
+                    held.stop_layer(index as u8, now, events);
+                }
+            }
+            if has_stopped {
+                self.choose_all(producer, moment, out, events);
             }
         }
     }

@@ -5,6 +5,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
+use super::era::Feed;
+
 /// Whose turn it is, by key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Timer {
@@ -14,9 +16,11 @@ pub(super) enum Timer {
     ReceiverReports(usize),
     SenderReports(usize),
     /// Repeated NACKs of a producer's layer.
-    Nack(usize, u8),
-    /// A keyframe request that was held back, of a producer's layer.
-    Keyframe(usize, u8),
+    Nack(Feed),
+    /// A keyframe request that was held back, or is to be repeated, of a producer's layer.
+    Keyframe(Feed),
+    /// The end of what a consumer forwarded before its present source.
+    Change(usize),
 }
 
 #[derive(Default)]

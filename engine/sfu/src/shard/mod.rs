@@ -210,7 +210,7 @@ impl Shard {
 
     fn publish_media_events(&mut self) {
         for event in self.media_events.drain(..) {
-            self.port.mailbox.post(Event::Media(event));
+            self.port.mailbox.post_media(event);
         }
     }
 

@@ -3,6 +3,7 @@
 mod cost;
 mod feedback;
 mod forwarding;
+mod layers;
 mod peers;
 mod repair;
 mod rig;

@@ -139,24 +139,28 @@ fn without_rtx_the_same_datagram_is_sent_again() {
 }
 
 #[test]
-fn what_was_sent_of_an_earlier_source_is_not_mixed_up_with_the_next() {
+fn what_was_sent_of_an_earlier_source_is_sent_again_from_there() {
     let mut rig = Rig::new(3);
     rig.receive(0, 1, recv_video("0", 10, 11));
     rig.receive(1, 2, recv_video("0", 10, 11));
     rig.send(2, 3, send_video("v", 20, 21), Some(1));
     rig.rtp(0, video(10, 1, KEY));
     rig.rtp(1, video(10, 1, KEY));
-    let seq = rig.take_rtp(2)[0].header.seq;
+    let first = rig.take_rtp(2).remove(0);
+    let seq = first.header.seq;
 
     rig.source(3, Some(2));
-    rig.rtp(1, video(10, 2, KEY));
+    rig.rtp(1, video(10, 2, DELTA));
+    rig.rtp(1, video(10, 3, KEY));
     rig.take_rtp(2);
     rig.rtcp(2, |writer| {
         writer.nack(9, 20, &[seq]);
     });
 
-    assert!(rig.take_rtp(2).is_empty());
-    assert_eq!(rig.media.counters().nack_missed, 1);
+    let again = rig.take_rtp(2);
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].payload, [&seq.to_be_bytes()[..], KEY].concat());
+    assert_eq!(again[0].header.timestamp, first.header.timestamp);
 }
 
 #[test]

@@ -337,6 +337,12 @@ impl Rig {
         ));
     }
 
+    /// Asks for a layer, and for these in turn while it is missing.
+    pub fn layer(&mut self, consumer: u64, target: u8, when_missing: &[u8]) {
+        let policy = layer_policy(target, when_missing);
+        self.command(MediaCommand::ConsumerPolicy(ConsumerId(consumer), policy));
+    }
+
     pub fn command(&mut self, command: MediaCommand) {
         self.media
             .command(command, self.now, &mut self.sent, &mut self.events);
@@ -487,6 +493,14 @@ impl Rig {
             .iter()
             .filter(|r| matches!(r, Report::Pli(_)))
             .count()
+    }
+}
+
+pub fn layer_policy(target: u8, when_missing: &[u8]) -> LayerPolicy {
+    LayerPolicy {
+        target,
+        when_missing: when_missing.to_vec(),
+        max_temporal: None,
     }
 }
 

@@ -152,6 +152,7 @@ fn layers_of_a_legacy_group_stand_in_its_order() {
     };
     rig.receive(0, 1, spec);
     rig.send(1, 2, send_video("v", 20, 21), Some(1));
+    rig.layer(2, 0, &[]);
 
     rig.rtp(0, video(52, 1, KEY));
     rig.rtp(0, video(50, 1, KEY));
