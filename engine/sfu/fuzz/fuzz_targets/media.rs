@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use parley_sfu::media::{Media, MediaChange, MediaCommand, MediaConfig, Outbox};
 use parley_sfu::rtp::Header;
 use parley_sfu::spec::{
-    CodecSpec, ConsumerId, ExtensionIds, Feedback, GroupId, MediaKind, ProducerId, RecvSpec,
+    CodecSpec, ConsumerId, ExtensionIds, Feedback, GroupId, LayerPolicy, MediaKind, ProducerId, RecvSpec,
     SendSpec, SsrcGroup, SsrcSemantics, TransportId,
 };
 use parley_sfu::srtp::{MasterKey, Sealer, SrtpKeys, SrtpProfile};
@@ -89,18 +89,23 @@ struct World {
     now: Instant,
     events: Vec<parley_sfu::media::MediaEvent>,
     sealers: Vec<Sealer>,
+    /// Of the layers of VP8.
+    seqs: [u16; 3],
 }
+
+const LAYERS: [u32; 3] = [50, 51, 52];
 
 const PROFILE: SrtpProfile = SrtpProfile::AeadAes128Gcm;
 
 impl World {
-    /// Peer 0 publishes Opus, VP8, H264 in three layers; peer 1 subscribes to each.
+    /// Peer 0 publishes Opus, VP8, H264 and VP8 in three layers each; peer 1 subscribes to each.
     fn new() -> World {
         let mut world = World {
             media: Media::new(&MediaConfig::default(), 1),
             now: Instant::now(),
             events: vec![],
             sealers: vec![],
+            seqs: [100, 200, 65_530],
         };
         let master = MasterKey::new(&[1; 16], &[2; 12]).expect("lengths of the profile");
         for peer in 0..2 {
@@ -123,11 +128,17 @@ impl World {
         let h264 = || vec![codec(98, "H264", 90_000, Some(99)), codec(45, "AV1", 90_000, None)];
         let mut layers = recv("2", MediaKind::Video, h264(), vec![]);
         layers.rids = vec!["q".into(), "h".into(), "f".into()];
+        let mut group = recv("3", MediaKind::Video, vp8(), LAYERS.to_vec());
+        group.groups = vec![SsrcGroup {
+            semantics: SsrcSemantics::Sim,
+            ssrcs: LAYERS.to_vec(),
+        }];
         let publish = MediaChange {
             recv: vec![
                 (ProducerId(1), recv("0", MediaKind::Audio, opus(), vec![10])),
                 (ProducerId(2), recv("1", MediaKind::Video, vp8(), vec![12, 13])),
                 (ProducerId(3), layers),
+                (ProducerId(4), group),
             ],
             ..MediaChange::default()
         };
@@ -136,6 +147,7 @@ impl World {
                 (ConsumerId(4), send("a", MediaKind::Audio, opus(), 20)),
                 (ConsumerId(5), send("b", MediaKind::Video, vp8(), 30)),
                 (ConsumerId(6), send("c", MediaKind::Video, h264(), 40)),
+                (ConsumerId(7), send("d", MediaKind::Video, vp8(), 60)),
             ],
             ..MediaChange::default()
         };
@@ -145,7 +157,7 @@ impl World {
                 .apply(TransportId(peer), &change, world.now, &mut Nowhere, &mut world.events)
                 .expect("a change that can be applied");
         }
-        for n in 1..4 {
+        for n in 1..5 {
             world.command(MediaCommand::ConsumerSource(ConsumerId(3 + n), Some(ProducerId(n)), None));
         }
         world
@@ -154,6 +166,22 @@ impl World {
     fn command(&mut self, command: MediaCommand) {
         self.media
             .command(command, self.now, &mut Nowhere, &mut self.events);
+    }
+
+    /// The next packet of a layer of VP8, or one that is some numbers on.
+    fn layer(&mut self, bytes: &[u8]) {
+        let [choice, time, payload @ ..] = bytes else {
+            return;
+        };
+        let layer = usize::from(choice % 3);
+        let seq = self.seqs[layer].wrapping_add(u16::from(choice >> 5));
+        self.seqs[layer] = seq.wrapping_add(u16::from(choice & 4 == 0));
+        let mut packet = vec![0x80, 96 | (choice << 3 & 0x80)];
+        packet.extend_from_slice(&seq.to_be_bytes());
+        packet.extend_from_slice(&(u32::from(*time) * 1000).to_be_bytes());
+        packet.extend_from_slice(&LAYERS[layer].to_be_bytes());
+        packet.extend_from_slice(payload);
+        self.packet(0, &packet, true);
     }
 
     /// Seals `plain` as RTP or RTCP of `peer`, if it can be, and hands it in.
@@ -201,17 +229,27 @@ fuzz_target!(|input: &[u8]| {
             0..=3 => world.packet(peer, bytes, true),
             4 => world.packet(peer, bytes, false),
             5 => {
-                let id = u64::from(bytes.first().copied().unwrap_or(0) % 4);
-                let command = match len % 6 {
+                let id = u64::from(bytes.first().copied().unwrap_or(0) % 5);
+                let other = u64::from(bytes.get(1).copied().unwrap_or(0) % 5);
+                let policy = LayerPolicy {
+                    target: bytes.get(2).copied().unwrap_or(0) % 4,
+                    when_missing: bytes.get(4..).unwrap_or_default().to_vec(),
+                    max_temporal: bytes.get(3).map(|limit| limit % 4),
+                };
+                let command = match len % 9 {
                     0 => MediaCommand::ProducerPause(ProducerId(id)),
                     1 => MediaCommand::ProducerResume(ProducerId(id)),
                     2 => MediaCommand::ConsumerPause(ConsumerId(3 + id)),
                     3 => MediaCommand::ConsumerResume(ConsumerId(3 + id)),
                     4 => MediaCommand::ConsumerSource(ConsumerId(3 + id), None, None),
+                    5 => MediaCommand::ConsumerSource(ConsumerId(3 + id), Some(ProducerId(other)), Some(policy)),
+                    6 => MediaCommand::ConsumerPolicy(ConsumerId(3 + id), policy),
+                    7 => MediaCommand::ProducerClose(ProducerId(id)),
                     _ => MediaCommand::ConsumerSource(ConsumerId(3 + id), Some(ProducerId(id)), None),
                 };
                 world.command(command);
             }
+            6 => world.layer(bytes),
             _ => world
                 .media
                 .on_timer(world.now, &mut Nowhere, &mut world.events),

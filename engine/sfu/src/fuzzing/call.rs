@@ -41,9 +41,9 @@ thread_local! {
 }
 
 const GROUP: GroupId = GroupId(1);
-/// SSRCs of what each peer publishes: Opus, VP8 and its retransmissions.
-const SSRCS: [u32; 3] = [10, 12, 13];
-const PTS: [u8; 3] = [111, 96, 97];
+/// SSRCs of what each peer publishes: Opus, VP8 and its retransmissions, and a second layer of VP8.
+const SSRCS: [u32; 4] = [10, 12, 13, 14];
+const PTS: [u8; 4] = [111, 96, 97, 96];
 
 pub struct FuzzCall {
     shard: Shard,
@@ -65,7 +65,7 @@ pub(super) struct FuzzPeer {
     pub(super) sctp: SctpClient,
     sealer: Option<Sealer>,
     opener: Option<Opener>,
-    seqs: [u16; 3],
+    seqs: [u16; 4],
     /// Packets of media that have come and opened.
     heard: u64,
 }
@@ -186,7 +186,7 @@ impl FuzzCall {
     // ── what the peers send ─────────────────────────────────────────────────────────────────────
 
     pub(super) fn rtp(&mut self, peer: usize, step: &mut Input<'_>) {
-        let stream = usize::from(step.below(3));
+        let stream = usize::from(step.below(4));
         let from = &mut self.peers[peer];
         let seq = from.seqs[stream].wrapping_add(u16::from(step.byte()));
         from.seqs[stream] = seq.wrapping_add(1);
@@ -265,7 +265,14 @@ impl FuzzCall {
         let producer = ProducerId(10 * (1 + u64::from(step.below(2))) + u64::from(step.below(2)));
         let consumer = ConsumerId(100 * transport.0 + u64::from(step.below(2)));
         let command = match step.below(16) {
-            0 => Command::Media(MediaCommand::ConsumerSource(consumer, Some(producer), None)),
+            0 => {
+                let policy = step.is_set().then(|| specs::layer_policy(step));
+                Command::Media(MediaCommand::ConsumerSource(
+                    consumer,
+                    Some(producer),
+                    policy,
+                ))
+            }
             1 => Command::Media(MediaCommand::ConsumerSource(consumer, None, None)),
             2 => Command::Media(MediaCommand::ConsumerPause(consumer)),
             3 => Command::Media(MediaCommand::ConsumerResume(consumer)),
@@ -292,6 +299,10 @@ impl FuzzCall {
             10 => Command::Stats { transport, request },
             11 => Command::Close { transport },
             12 => return self.open_channel(transport, step),
+            13 => {
+                let policy = specs::layer_policy(step);
+                Command::Media(MediaCommand::ConsumerPolicy(consumer, policy))
+            }
             _ => return self.use_channel(step),
         };
         self.command(command);
@@ -478,7 +489,7 @@ impl FuzzCall {
             sctp: SctpClient::default(),
             sealer: None,
             opener: None,
-            seqs: [0; 3],
+            seqs: [0; 4],
             heard: 0,
         });
         let peer = index as usize;
@@ -626,17 +637,21 @@ fn sections(id: TransportId) -> MediaChange {
     };
     let audio = || vec![codec(PTS[0], "opus", 48_000, None)];
     let video = || vec![codec(PTS[1], "VP8", 90_000, Some(PTS[2]))];
+    let group = |semantics, ssrcs: [u32; 2]| SsrcGroup {
+        semantics,
+        ssrcs: ssrcs.to_vec(),
+    };
     let recv = |mid: &str, kind, codecs, ssrcs: &[u32]| RecvSpec {
         mid: mid.into(),
         kind,
         codecs,
         extensions,
         ssrcs: ssrcs.to_vec(),
-        groups: match ssrcs.len() {
-            2 => vec![SsrcGroup {
-                semantics: SsrcSemantics::Fid,
-                ssrcs: ssrcs.to_vec(),
-            }],
+        groups: match *ssrcs {
+            [low, rtx, high] => vec![
+                group(SsrcSemantics::Fid, [low, rtx]),
+                group(SsrcSemantics::Sim, [low, high]),
+            ],
             _ => Vec::new(),
         },
         rids: Vec::new(),

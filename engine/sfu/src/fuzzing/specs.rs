@@ -4,8 +4,8 @@ use super::input::Input;
 use crate::command::{RemoteTransport, Setup};
 use crate::media::MediaChange;
 use crate::spec::{
-    CodecSpec, ConsumerId, ExtensionIds, Feedback, Flow, MediaKind, Mid, ProducerId, RecvSpec,
-    SendSpec, SsrcGroup, SsrcSemantics,
+    CodecSpec, ConsumerId, ExtensionIds, Feedback, Flow, LayerPolicy, MediaKind, Mid, ProducerId,
+    RecvSpec, SendSpec, SsrcGroup, SsrcSemantics,
 };
 
 pub fn remote(input: &mut Input<'_>) -> RemoteTransport {
@@ -32,6 +32,14 @@ pub fn change(input: &mut Input<'_>) -> MediaChange {
         send: list(input, |input| {
             (ConsumerId(u64::from(10 + input.below(6))), send(input))
         }),
+    }
+}
+
+pub fn layer_policy(input: &mut Input<'_>) -> LayerPolicy {
+    LayerPolicy {
+        target: input.below(4),
+        when_missing: list(input, |input| input.below(4)),
+        max_temporal: input.is_set().then(|| input.below(4)),
     }
 }
 
