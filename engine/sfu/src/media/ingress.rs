@@ -463,11 +463,10 @@ impl Media {
                     continue;
                 }
                 match consumer.begins_with(&incoming, &codec.spec, transport, &mut self.counters) {
-                    Begins::Yes => {
-                        begin(consumer, feed, &incoming, &self.producers, moment);
+                    Begins::Yes if begin(consumer, feed, &incoming, &self.producers, moment) => {
                         has_started = true;
                     }
-                    Begins::No => continue,
+                    Begins::Yes | Begins::No => continue,
                     Begins::NoCodec => {
                         events.push(no_codec(consumer));
                         continue;
@@ -606,21 +605,22 @@ impl Media {
     }
 }
 
-/// A consumer's feed is `feed` from `incoming` on.
+/// A consumer's feed is `feed` from `incoming` on. False: there is none.
 fn begin(
     consumer: &mut Consumer,
     feed: Feed,
     incoming: &Incoming<'_>,
     producers: &slab::Slab<Producer>,
     moment: Moment,
-) {
+) -> bool {
     let reference = |feed: Feed| producers.get(feed.producer)?.reference(feed.layer);
     let from = consumer.current.and_then(reference);
     let (Some(to), Some(producer)) = (reference(feed), producers.get(feed.producer)) else {
-        return;
+        return false;
     };
     let stream = producer.stream(feed.layer);
     consumer.begin(feed, stream, incoming, from, &to, moment.now);
+    true
 }
 
 fn no_codec(consumer: &Consumer) -> MediaEvent {

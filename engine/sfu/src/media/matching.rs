@@ -18,7 +18,7 @@ pub(super) fn matching(codecs: &[CodecSpec], source: &CodecSpec) -> Option<OutCo
             && codec.channels.max(1) == source.channels.max(1)
             && mode(codec) == mode(source)
     };
-    let exact = |codec: &&CodecSpec| profile(codec) == profile(source);
+    let exact = |codec: &&CodecSpec| profile(codec).eq_ignore_ascii_case(profile(source));
     let mut candidates = codecs.iter().filter(alike);
     let codec = candidates
         .clone()
@@ -43,13 +43,11 @@ fn mode(codec: &CodecSpec) -> &str {
     parameter(codec, "packetization-mode").unwrap_or("0")
 }
 
-fn profile(codec: &CodecSpec) -> String {
-    let of_h264 = parameter(codec, "profile-level-id").map(|id| {
-        // The level may differ: it limits the sender, who negotiated it with us.
-        id.get(..4).unwrap_or(id).to_ascii_lowercase()
-    });
+fn profile(codec: &CodecSpec) -> &str {
+    // The level of H264 may differ: it limits the sender, who negotiated it with us.
+    let of_h264 = parameter(codec, "profile-level-id").map(|id| id.get(..4).unwrap_or(id));
     of_h264
-        .or_else(|| parameter(codec, "profile-id").map(str::to_owned))
-        .or_else(|| parameter(codec, "profile").map(str::to_owned))
-        .unwrap_or_else(|| "0".to_owned())
+        .or_else(|| parameter(codec, "profile-id"))
+        .or_else(|| parameter(codec, "profile"))
+        .unwrap_or("0")
 }

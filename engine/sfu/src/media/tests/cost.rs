@@ -1,7 +1,8 @@
 use std::net::SocketAddr;
 
 use super::rig::*;
-use crate::media::Outbox;
+use crate::media::{MediaCommand, Outbox};
+use crate::spec::{ConsumerId, LayerPolicy, SsrcGroup, SsrcSemantics};
 use crate::srtp::SrtpProfile;
 
 /// The arena without its system calls.
@@ -82,6 +83,61 @@ fn repair_allocates_nothing_once_a_stream_is_steady() {
     assert_eq!(by_packet, 0);
     // Six seconds: receiver reports are gathered once in each.
     assert!(by_time <= 12, "{by_time}");
+}
+
+#[test]
+fn changing_layers_and_leaving_out_temporal_ones_allocates_nothing_once_it_has_been_done() {
+    let mut rig = Rig::new(3);
+    let mut spec = recv_video("0", 30, 31);
+    spec.groups = vec![SsrcGroup {
+        semantics: SsrcSemantics::Sim,
+        ssrcs: vec![30, 31],
+    }];
+    rig.receive(0, 1, spec);
+    rig.send(1, 2, send_video("v", 20, 21), Some(1));
+    rig.send(2, 3, send_video("v", 20, 21), Some(1));
+    let mut out = Slots {
+        slots: vec![[0; 1536]; 64],
+        sent: 0,
+    };
+    let publisher = rig.peers[0].transport;
+    let (mut allocated, mut changed) = (0, 0);
+
+    for n in 0..8000u64 {
+        // Every second frame is of the higher temporal layer, and every hundredth a keyframe.
+        let is_key = n % 100 == 0;
+        let temporal = u8::from(n % 2 == 1) << 6;
+        if n % 100 == 50 {
+            let policy = LayerPolicy {
+                max_temporal: (n % 400 == 50).then_some(0),
+                ..layer_policy((n / 100 % 2) as u8, &[])
+            };
+            rig.command(MediaCommand::ConsumerPolicy(ConsumerId(2), policy));
+            changed += 1;
+        }
+        rig.events.clear();
+        rig.now += ms(10);
+        for layer in 0..2u32 {
+            let picture = (n & 0x7fff) as u16 | 0x8000;
+            let [high, low] = picture.to_be_bytes();
+            let mut payload = vec![0x90, 0xe0, high, low, n as u8, temporal, u8::from(!is_key)];
+            payload.resize(1000, 7);
+            let packet = Rtp {
+                payload: &payload,
+                ..video(30 + layer, 1000 + n, MORE)
+            };
+            let mut datagram = rig.sealed(0, &packet);
+            let spent = allocation_counter::measure(|| {
+                rig.media
+                    .on_datagram(publisher, rig.now, &mut datagram, &mut out, &mut rig.events);
+            });
+            allocated += if n >= 4000 { spent.count_total } else { 0 };
+        }
+        rig.media.on_timer(rig.now, &mut out, &mut rig.events);
+    }
+
+    assert!(changed == 80 && rig.media.counters().drop_temporal > 500);
+    assert_eq!(allocated, 0);
 }
 
 #[test]

@@ -375,6 +375,21 @@ fn nothing_is_sent_while_a_layer_without_a_substitute_is_missing() {
 }
 
 #[test]
+fn a_layer_that_the_producers_policy_refuses_is_missing() {
+    let (mut rig, mut camera) = room(1);
+    let policy = ProducerPolicy {
+        max_layer: Some(1),
+        ..ProducerPolicy::default()
+    };
+    rig.command(MediaCommand::ProducerPolicy(ProducerId(1), policy));
+    rig.layer(11, 2, &[1]);
+
+    camera.run(&mut rig, 10);
+
+    assert_eq!(one_stream(&rig.take_rtp(1)), [1]);
+}
+
+#[test]
 fn what_is_wanted_of_a_producer_is_told_when_it_changes() {
     let (mut rig, mut camera) = room(2);
     camera.run(&mut rig, 3);
