@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -62,6 +63,8 @@ class Client:
         self.negotiator = Negotiator(Caps(), self._transport, random=Random(seed))
         self.mids: dict[str, Mid] = {}
         """By the name each track was sent under."""
+        self.rids: dict[str, Sequence[str]] = {}
+        """The simulcast layers of those that have any, by the same name; to be set before the first offer."""
         self.received: Delta | None = None
 
     def restart_ice(self) -> None:
@@ -94,7 +97,16 @@ class Client:
             if name is not None:
                 self.mids[name] = mid
         assert delta.sdp is not None
-        return delta.sdp
+        return self._with_layers(delta.sdp)
+
+    def _with_layers(self, sdp: str) -> str:
+        head, *sections = re.split(r"(?m)^(?=m=)", sdp)
+        for name, rids in self.rids.items():
+            if name in self.mids:
+                index = next(i for i, one in enumerate(sections) if f"a=mid:{self.mids[name]}\r\n" in one)
+                sections[index] += "".join(f"a=rid:{rid} send\r\n" for rid in rids)
+                sections[index] += f"a=simulcast:send {';'.join(rids)}\r\n"
+        return head + "".join(sections)
 
     def take_answer(self, sdp: str) -> None:
         # Both sides are negotiators of a DTLS server here; between them, one has to be taken for the other.

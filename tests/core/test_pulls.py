@@ -59,8 +59,9 @@ class Caller:
     def tracks(self) -> tuple[Track, ...]:
         return self.core.rooms.participant(self.seat.id).tracks
 
-    async def publish(self, **send: object) -> dict[str, TrackId]:
-        """Offer and name what is sent: `publish(cam=VP8)`."""
+    async def publish(self, *rids: str, **send: object) -> dict[str, TrackId]:
+        """Offer and name what is sent: `publish(cam=VP8)`. rids: the layers of each."""
+        self.client.rids |= dict.fromkeys(send, rids) if rids else {}
         await self.take(self.client.offer(**send))  # type: ignore[arg-type]
         tracks = {}
         for name, codec in send.items():

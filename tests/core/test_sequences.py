@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from parley.core.core import Core
 from parley.core.events import Event, ParticipantEvent, ParticipantLeft, RoomUpdated
 from parley.core.grants import Grant, Source
+from parley.core.layers import ANY_LAYER, ByRid, LayerWish, policy
 from parley.core.model import NOTHING, EndReason, LeaveReason, Limits, Participant, ParticipantState, RoomInfo
 from parley.core.room import Room
 from parley.engine.specs import Kind, Mid
@@ -193,6 +194,7 @@ STEPS = st.one_of(
     st.tuples(st.just("rollback"), anybody, st.just("")),
     st.tuples(st.just("unsubscribe"), anybody, anybody),
     st.tuples(st.just("subscribe"), anybody, anybody),
+    st.tuples(st.just("prefer"), anybody, st.sampled_from(("a", "b", "x"))),
     st.tuples(st.just("connect"), anybody, st.just("")),
     st.tuples(st.just("settle"), anybody, st.just("")),
     st.tuples(st.just("settle"), anybody, st.just("")),
@@ -210,6 +212,7 @@ class Player:
         self.up = core.peers.open(self.seat.id, publishing())
         self.down = core.peers.open(self.seat.id, receiving())
         self.sends, self.hears = Client(seed), Client(seed + 1)
+        self.sends.rids = {"cam": "ab"}
         self.tracks: dict[str, TrackId] = {}
         self.open_offer: str | None = None
 
@@ -239,6 +242,9 @@ class Player:
                 change = self.core.rooms.subscribe if step == "subscribe" else self.core.rooms.unsubscribe
                 for track in everybody[argument].tracks.values():
                     change(self.seat.id, track)
+            case "prefer":
+                for track in (track for one in everybody.values() for track in one.tracks.values()):
+                    self.core.rooms.prefer(self.seat.id, track, LayerWish(ByRid(argument)))
             case "settle":
                 await self.settle()
             case "connect":
@@ -285,6 +291,15 @@ def test_after_any_sequence_everybody_is_sent_exactly_what_is_subscribed(steps: 
             transport = engine.transports[player.down.transport.id]  # type: ignore[index]
             flowing = [consumer.source for consumer in transport.consumers.values() if consumer.source is not None]
             assert sorted(map(id, flowing)) == sorted(id(sources[track]) for track in wanted)
+            wishes = {
+                id(sources[one.track]): (one.track, one.layers) for one in core.rooms.subscriptions(player.seat.id)
+            }
+            for consumer in transport.consumers.values():
+                if consumer.source is not None and consumer.kind is Kind.VIDEO:
+                    track, wish = wishes[id(consumer.source)]
+                    known = core.peers.track(track)
+                    assert known is not None
+                    assert consumer.policy == policy(known.layers, wish or ANY_LAYER)
             expected = {mid for mid, consumer in transport.consumers.items() if consumer.source is not None}
             assert {mid for mid, direction in player.hears.receives.items() if direction.receives} == expected
             read(player.seat)

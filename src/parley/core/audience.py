@@ -6,6 +6,9 @@ from collections.abc import Hashable
 
 from parley.core.events import (
     Event,
+    LayerForwarded,
+    LayersArriving,
+    LayersWanted,
     ParticipantEvent,
     ParticipantJoined,
     ParticipantLeft,
@@ -63,6 +66,10 @@ def replaces(event: Event) -> Hashable:
             return peer
         case RoomUpdated(counts_only=True):
             return RoomUpdated
+        case LayerForwarded(subscription=subscription):
+            return LayerForwarded, subscription.id
+        case LayersWanted(track=track) | LayersArriving(track=track):
+            return type(event), track
         case _:
             return None
 

@@ -169,9 +169,39 @@ class AccessChanged(Personal):
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionSwitched(Personal):
-    """The subscriber wants the track shown, or no longer."""
+    """The subscriber wants the track shown, or no longer, or another layer of it."""
 
     subscription: Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class LayerForwarded(Personal):
+    """Told to the subscriber: this layer of the track is what it gets from now on; None: nothing.
+
+    A newer one takes the place of one that waits in the queue, as with the two below.
+    """
+
+    subscription: Subscription
+    layer: int | None
+    """An index of `Track.layers`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayersWanted(Personal):
+    """Told to the publisher of a video: those who receive it together want these layers of it, and no others."""
+
+    track: TrackId
+    layers: tuple[int, ...]
+    """Indexes of `Track.layers`, ascending; (): nobody wants any; 0: the one of a track that has no layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayersArriving(Personal):
+    """Told to the publisher of a track that has layers: these arrive, and no others."""
+
+    track: TrackId
+    layers: tuple[int, ...]
+    """Indexes of `Track.layers`, ascending."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,20 @@ class TrackStalls(TrackFact):
 
 
 @dataclass(frozen=True, slots=True)
+class LayersFlow(TrackFact):
+    """Other layers of it than before arrive: these, ascending."""
+
+    layers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayersDemanded(TrackFact):
+    """Other layers of it than before are wanted by those it is forwarded to: these, ascending."""
+
+    layers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SendingBound(Fact):
     subscription: SubscriptionId
     mid: Mid
@@ -90,6 +104,14 @@ class SendingFlows(Fact):
     """Bound, and the peer is connected."""
 
     subscription: SubscriptionId
+
+
+@dataclass(frozen=True, slots=True)
+class SendingLayer(Fact):
+    """Another layer than before is forwarded; None: nothing."""
+
+    subscription: SubscriptionId
+    layer: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from enum import Enum, StrEnum
 from types import MappingProxyType
 
 from parley.core.grants import Grant, Source
+from parley.core.layers import Layer, LayerWish
 from parley.engine.specs import Kind, Mid
 from parley.errors import Reason
 from parley.ids import ParticipantId, PeerId, RoomId, SubscriptionId, TenantId, TrackId
@@ -130,11 +131,16 @@ class Track:
     """The section it arrives on, once published."""
     codec: str = ""
     """The codec its section prefers, in canonical case (`VP8`), once published."""
-    rids: tuple[str, ...] = ()
-    """Its simulcast layers by RID in declared order, once published; empty: a single one."""
+    layers: tuple[Layer, ...] = ()
+    """Its simulcast layers: as announced, and once published those its section has, in declared order; empty: one."""
     baggage: Mapping[str, object] = field(default_factory=lambda: NOTHING)
     """What the publisher's dialect alone cares about; written and read by it, never by core."""
     revision: int = 0
+
+    @property
+    def is_simulcast(self) -> bool:
+        """Whether its section names the encodings it carries."""
+        return bool(self.layers) and self.was_published
 
     @property
     def is_published(self) -> bool:
@@ -234,6 +240,8 @@ class Subscription:
     kind: Kind
     enabled: bool = True
     """Whether it is forwarded; False while the subscriber does not show it."""
+    layers: LayerWish | None = None
+    """Which of the track's layers is wanted; None: nothing was said, and the style of its peer counts."""
     state: SubscriptionState = SubscriptionState.WANTED
     mid: Mid | None = None
     """The section that carries it, once bound."""

@@ -17,7 +17,7 @@ from typing import Protocol
 from parley.core.model import Subscription, Track
 from parley.core.style import Decisions, Give, PeerStyle, Stop, Take
 from parley.engine.engine import Channel, Consumer, Producer, Transport
-from parley.engine.specs import ChannelId, CodecSpec, Kind, Mid, ProducerId, RecvSpec, SendSpec
+from parley.engine.specs import ChannelId, CodecSpec, ConsumerId, Kind, LayerPolicy, Mid, ProducerId, RecvSpec, SendSpec
 from parley.errors import Reason
 from parley.ids import ParticipantId, PeerId, SubscriptionId, TrackId
 from parley.negotiation import Change, CodecPref, Direction, MLinePlan, Negotiator, RemoteSection, RemoteView
@@ -76,6 +76,8 @@ class Slot:
     """What may be sent on it, as last negotiated."""
     is_paused: bool = False
     """Whether the consumer was last told to pause."""
+    policy: LayerPolicy | None = None
+    """Which layers the consumer was last told to forward."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,11 @@ class Peer:
 
     # What the peer is sent.
 
+    def sender_of(self, consumer: ConsumerId) -> Sender | None:
+        """What a consumer sends now."""
+        found = (slot for slot in self.slots.values() if slot.consumer is not None and slot.consumer.id == consumer)
+        return next((slot.sender for slot in found), None)
+
     def waiting(self, upto: int | None) -> Iterator[Sender]:
         """Senders that no section carries yet, in the order they were asked for."""
         for sender in self.senders.values():
@@ -368,6 +375,15 @@ def _named(codecs: tuple[CodecSpec, ...]) -> tuple[CodecPref, ...]:
         for codec in codecs
         if codec.name.lower() not in NO_MEDIA_CODECS
     )
+
+
+def layer_names(spec: RecvSpec) -> tuple[str, ...]:
+    """The names of the layers a publisher sends, in declared order; empty: it sends one.
+
+    Those of an `a=ssrc-group:SIM`, the lowest first, have none and are numbered down to the best, which is `0`.
+    """
+    sim = next((len(group.ssrcs) for group in spec.ssrc_groups if group.semantics == "SIM"), 0)
+    return spec.rids or tuple(str(number) for number in reversed(range(sim)))
 
 
 def suits(spec: SendSpec, source: RecvSpec) -> bool:

@@ -428,7 +428,8 @@ class Peers:
             self._sending.stop(found, subscription)
 
     def switch(self, peer: PeerId, subscription: Subscription) -> None:
-        """Forward the subscription or hold it back, as its `enabled` says."""
+        """Forward the subscription or hold it back, as its `enabled` says, and the layer it wants; no error where this
+        peer does not carry it."""
         if (found := self._peers.get(peer)) is not None:
             self._sending.switch(found, subscription)
 
@@ -525,6 +526,10 @@ class Peers:
                 self._receiving.flow(peer, producer, layer)
             case engine_events.LayerInactive(producer=producer, layer=layer):
                 self._receiving.stall(peer, producer, layer)
+            case engine_events.LayerDemand(producer=producer, layers=layers):
+                self._receiving.demand(peer, producer, layers)
+            case engine_events.ConsumerLayer(consumer=consumer, layer=forwarded):
+                self._sending.forward(peer, consumer, forwarded)
             case engine_events.ChannelOpen(channel=channel):
                 self._channels.opened(peer, channel)
             case engine_events.ChannelClosed(channel=channel, reason=reason):

@@ -12,7 +12,8 @@ from random import Random
 from typing import TypeVar
 
 from parley.core.errors import LimitExceeded
-from parley.core.events import Event, SubscriptionActive, SubscriptionEnded, SubscriptionFailed
+from parley.core.events import Event, SubscriptionActive, SubscriptionEnded, SubscriptionFailed, SubscriptionSwitched
+from parley.core.layers import LayerWish
 from parley.core.model import EndReason, Failure, Participant, Subscription, SubscriptionState, Track
 from parley.engine.specs import Mid
 from parley.errors import Reason
@@ -45,7 +46,7 @@ class Pulls:
     def of_subscriber(self, subscriber: ParticipantId) -> Iterator[Subscription]:
         return iter([self._by_id[id] for id in self._of_subscriber.get(subscriber, ())])
 
-    def open(self, subscriber: Participant, track: Track, limit: int) -> Subscription:
+    def open(self, subscriber: Participant, track: Track, limit: int, layers: LayerWish | None = None) -> Subscription:
         """A new one. Raises LimitExceeded(too_many_subscriptions)."""
         if len(self._of_subscriber.get(subscriber.id, ())) >= limit:
             raise LimitExceeded(Reason.TOO_MANY_SUBSCRIPTIONS, f"pulls of {subscriber.identity!r}", limit)
@@ -55,6 +56,7 @@ class Pulls:
             publisher=track.participant,
             track=track.id,
             kind=track.kind,
+            layers=layers,
         )
         self._by_id[subscription.id] = subscription
         self._of_track.setdefault(track.id, set()).add(subscription.id)
@@ -65,6 +67,14 @@ class Pulls:
         """A negotiated section carries it."""
         if (subscription := self._by_id.get(id)) is not None:
             self._by_id[id] = replace(subscription, state=SubscriptionState.BOUND, mid=mid)
+
+    def prefer(self, id: SubscriptionId, layers: LayerWish) -> list[Event]:
+        """Remember which layer of its track is wanted."""
+        subscription = self._by_id.get(id)
+        if subscription is None or subscription.layers == layers:
+            return []
+        subscription = self._by_id[id] = replace(subscription, layers=layers)
+        return [SubscriptionSwitched(subscription.subscriber, subscription)]
 
     def activate(self, id: SubscriptionId) -> list[Event]:
         """What is sent there arrives."""

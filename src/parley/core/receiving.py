@@ -8,7 +8,7 @@ from types import MappingProxyType
 from parley.core import facts
 from parley.core.errors import AlreadyBound, KindMismatch, SectionNotFound, TrackNotFound
 from parley.core.model import EndReason, Track
-from parley.core.peer import Peer, Receiver
+from parley.core.peer import Peer, Receiver, layer_names
 from parley.core.style import Take
 from parley.engine.engine import Applied
 from parley.engine.specs import Flow, Kind, Mid, ProducerId
@@ -152,10 +152,14 @@ class Receiving:
         receiver = peer.receiver_of(producer)
         if receiver is None:
             return
-        was_silent = not receiver.layers
+        if layer in receiver.layers:
+            return
         receiver.layers.add(layer)
-        if was_silent and receiver.track is not None:
+        if receiver.track is None:
+            return
+        if len(receiver.layers) == 1:
             self._report(facts.TrackFlows(peer.participant, receiver.track))
+        self._tell_layers(receiver)
 
     def stall(self, peer: Peer, producer: ProducerId, layer: int) -> None:
         """Packets of a layer have stopped arriving."""
@@ -163,8 +167,17 @@ class Receiving:
         if receiver is None or layer not in receiver.layers:
             return
         receiver.layers.discard(layer)
-        if not receiver.layers and receiver.track is not None:
+        if receiver.track is None:
+            return
+        if not receiver.layers:
             self._report(facts.TrackStalls(peer.participant, receiver.track))
+        self._tell_layers(receiver)
+
+    def demand(self, peer: Peer, producer: ProducerId, layers: tuple[int, ...]) -> None:
+        """Those whom this is forwarded to want these layers of it."""
+        receiver = peer.receiver_of(producer)
+        if receiver is not None and receiver.track is not None and receiver.spec.kind is Kind.VIDEO:
+            self._report(facts.LayersDemanded(peer.participant, receiver.track, layers))
 
     def close(self, peer: Peer) -> None:
         """The peer is closed: its tracks are lost."""
@@ -180,9 +193,10 @@ class Receiving:
         self._receivers[track] = receiver
         self._mute(receiver, self._tracks[track].muted)
         spec = receiver.spec
-        self._report(facts.TrackBound(participant, track, spec.mid, spec.codecs[0].name, spec.rids))
+        self._report(facts.TrackBound(participant, track, spec.mid, spec.codecs[0].name, layer_names(spec)))
         if receiver.layers:
             self._report(facts.TrackFlows(participant, track))
+            self._tell_layers(receiver)
 
     def _unbind(self, receiver: Receiver, reason: EndReason) -> None:
         track, receiver.track = receiver.track, None
@@ -194,3 +208,9 @@ class Receiving:
         if receiver.is_paused != muted:
             receiver.is_paused = muted
             self._tell(receiver.peer, receiver.producer.pause if muted else receiver.producer.resume)
+
+    def _tell_layers(self, receiver: Receiver) -> None:
+        """Say which layers arrive, of a section that has any; of the others it is said whether they flow."""
+        if layer_names(receiver.spec) and receiver.track is not None:
+            arriving = tuple(sorted(receiver.layers))
+            self._report(facts.LayersFlow(receiver.peer.participant, receiver.track, arriving))

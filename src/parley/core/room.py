@@ -35,6 +35,7 @@ from parley.core.events import (
     TrackUpdated,
 )
 from parley.core.grants import Grant, Source
+from parley.core.layers import Layer, LayerWish, arrange
 from parley.core.model import (
     EndReason,
     Failure,
@@ -194,6 +195,7 @@ class Room:
         source: Source,
         name: str,
         muted: bool,
+        layers: tuple[Layer, ...] = (),
         baggage: Mapping[str, object],
     ) -> tuple[Track, list[Event]]:
         """Add a track that will come. Raises NotAllowed, SourceNotAllowed, LimitExceeded(too_many_tracks)."""
@@ -218,6 +220,7 @@ class Room:
             source=source,
             name=name,
             muted=muted,
+            layers=layers,
             baggage=baggage,
         )
         self._publisher_of[track.id] = id
@@ -231,8 +234,8 @@ class Room:
         track = self.track(id)
         if track.is_published:
             return []
-        revision = track.revision + 1
-        track = replace(track, state=TrackState.PUBLISHED, mid=mid, codec=codec, rids=rids, revision=revision)
+        layers, revision = arrange(rids, track.layers), track.revision + 1
+        track = replace(track, state=TrackState.PUBLISHED, mid=mid, codec=codec, layers=layers, revision=revision)
         publisher = self._keep(self.participants[track.participant].with_track(track))
         recount: list[Event] = []
         if not publisher.is_publisher:
@@ -341,6 +344,11 @@ class Room:
         """Have a track forwarded to a participant, or held back while it stays subscribed."""
         self.participant(id)
         return self.subscriptions.show(id, track, enabled)
+
+    def prefer(self, id: ParticipantId, track: TrackId, layers: LayerWish) -> list[Event]:
+        """Have this layer of a track forwarded to a participant."""
+        self.participant(id)
+        return self.subscriptions.prefer(id, track, layers)
 
     def restrict(self, id: ParticipantId, access: Access) -> list[Event]:
         """Say who may receive a participant's tracks, those to come included; it takes the place of an earlier rule."""

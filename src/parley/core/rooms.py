@@ -39,6 +39,9 @@ from parley.core.events import (
     DataReceived,
     Event,
     Happening,
+    LayerForwarded,
+    LayersArriving,
+    LayersWanted,
     ParticipantEvent,
     ParticipantLeft,
     PeerConnected,
@@ -56,6 +59,7 @@ from parley.core.events import (
     TrackSilent,
 )
 from parley.core.grants import Grant, Source
+from parley.core.layers import Layer, LayerWish
 from parley.core.leases import Leases
 from parley.core.mailbox import Mailbox
 from parley.core.model import (
@@ -325,15 +329,19 @@ class Rooms:
         source: Source = Source.UNKNOWN,
         name: str = "",
         muted: bool = False,
+        layers: tuple[Layer, ...] = (),
         baggage: Mapping[str, object] = NOTHING,
     ) -> Track:
         """Add a track that will come. It is published once a section of a peer of its participant carries it:
         `Peers.take_offer` with a `Take` for it, or `Peers.claim`.
 
+        layers: what is known of its encodings by then; which there are, its section says.
         Raises ParticipantNotFound, NotAllowed, SourceNotAllowed, LimitExceeded(too_many_tracks, name_too_long).
         """
         room = self._room_of(participant)
-        track, events = room.announce(participant, kind=kind, source=source, name=name, muted=muted, baggage=baggage)
+        track, events = room.announce(
+            participant, kind=kind, source=source, name=name, muted=muted, layers=layers, baggage=baggage
+        )
         self._tell(room, events)
         return track
 
@@ -385,11 +393,28 @@ class Rooms:
         room = self._room_of(participant)
         self._tell(room, room.show(participant, track, enabled))
 
-    def pull(self, participant: ParticipantId, track: TrackId, peer: PeerId, mid: Mid | None = None) -> Subscription:
+    def prefer(self, participant: ParticipantId, track: TrackId, layers: LayerWish) -> None:
+        """Have another layer of a track forwarded to the participant, with the next keyframe of that layer and without
+        any exchange. May come before the subscription, or the track.
+
+        Raises ParticipantNotFound, LimitExceeded(too_many_subscriptions).
+        """
+        room = self._room_of(participant)
+        self._tell(room, room.prefer(participant, track, layers))
+
+    def pull(
+        self,
+        participant: ParticipantId,
+        track: TrackId,
+        peer: PeerId,
+        mid: Mid | None = None,
+        layers: LayerWish | None = None,
+    ) -> Subscription:
         """Have a peer of the participant's carry a track of anybody its grant's holder may find, itself included.
 
         mid: the section that is to carry it; what it carries now ends as REPLACED, at once if the server sends there
         already. None: a section of the next offer, or one that a `Give` names. The same track may be pulled again.
+        layers: which layer of it; None: what the peer's style says.
         Raises ParticipantNotFound, TrackNotFound, NotAllowed, SectionNotFound, UnfitSection, PeerNotFound,
         LimitExceeded(too_many_subscriptions).
         """
@@ -405,10 +430,19 @@ class Rooms:
         limit = self._limits.max_subscriptions
         if subscriber.terms.max_pulls is not None:
             limit = subscriber.terms.max_pulls
-        pulled = self._pulls.open(subscriber, found, limit)
+        pulled = self._pulls.open(subscriber, found, limit, layers)
         self._tell(room, [SubscriptionOpened(participant, pulled)])
         self._peers.send(peer, pulled, mid)
         return self._pulls.get(pulled.id) or pulled
+
+    def prefer_pulled(self, participant: ParticipantId, subscription: SubscriptionId, layers: LayerWish) -> None:
+        """The same as `prefer`, of a pulled subscription of the participant's, if it has not ended. It may come while
+        the offer is open that brings it. Raises ParticipantNotFound.
+        """
+        room = self._room_of(participant)
+        pulled = self._pulls.get(subscription)
+        if pulled is not None and pulled.subscriber == participant:
+            self._tell(room, self._pulls.prefer(subscription, layers))
 
     def release(self, participant: ParticipantId, subscription: SubscriptionId) -> None:
         """End a pulled subscription of the participant's, if it has not ended. Raises ParticipantNotFound."""
@@ -634,23 +668,24 @@ class Rooms:
                     self._tell(self._members[pull.subscriber].room, self._pulls.end(pull.id, reason))
             case TrackEvent(track=track):
                 self._peers.know(track)
-            case SubscriptionOpened(subscription=subscription) | SubscriptionSwitched(subscription=subscription):
-                self._carry(event, subscription)
+            case SubscriptionOpened(subscription=subscription):
+                self._carry(subscription)
+            case SubscriptionSwitched(subscription=subscription):
+                for peer in self._peers.of(subscription.subscriber):
+                    self._peers.switch(peer.id, subscription)
             case SubscriptionEnded(subscription=subscription):
                 for peer in self._peers.of(subscription.subscriber):
                     self._peers.stop(peer.id, subscription)
             case ParticipantLeft(participant=participant):
                 self._unseat(participant.id, event)
 
-    def _carry(self, event: Event, subscription: Subscription) -> None:
+    def _carry(self, subscription: Subscription) -> None:
         member = self._members.get(subscription.subscriber)
         if member is None or member.is_leaving:
             return
         peer = member.room.participant(subscription.subscriber).receives_on
-        if peer is not None and isinstance(event, SubscriptionOpened):
+        if peer is not None:
             self._peers.send(peer, subscription)
-        elif peer is not None:
-            self._peers.switch(peer, subscription)
 
     def _follow(self, event: TrackEvent) -> None:
         """Wake those who wait for a track's first packet, and watch how long it is without any."""
@@ -739,6 +774,14 @@ class Rooms:
                 self._tell(room, room.flow(track))
             case facts.TrackStalls(track=track):
                 self._tell(room, room.stall(track))
+            case facts.LayersFlow(track=track, layers=layers):
+                self._tell(room, [LayersArriving(id, track, layers)])
+            case facts.LayersDemanded(track=track, layers=layers):
+                self._tell(room, [LayersWanted(id, track, layers)])
+            case facts.SendingLayer(subscription=subscription, layer=layer):
+                forwarded = self._pulls.get(subscription) or room.subscriptions.get(subscription)
+                if forwarded is not None:
+                    self._tell(room, [LayerForwarded(id, forwarded, layer)])
             case facts.SendingBound(subscription=subscription, mid=mid) if subscription in self._pulls:
                 self._pulls.bind(subscription, mid)
             case facts.SendingFlows(subscription=subscription) if subscription in self._pulls:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 
 from parley.core import facts
 from parley.core.errors import SectionNotFound
+from parley.core.layers import policy
 from parley.core.model import EndReason, Failure, Subscription
 from parley.core.peer import Exchange, Peer, Phase, Sender, Slot, codecs_of, describe_sending, fits, suits
 from parley.core.receiving import Receiving, Report, Tell
 from parley.core.style import Give
 from parley.engine.engine import Applied
-from parley.engine.specs import Kind, Mid
+from parley.engine.specs import ConsumerId, Kind, LayerPolicy, Mid
 from parley.errors import Reason
 from parley.ids import TrackId
 from parley.negotiation import Direction, MLinePlan
@@ -86,11 +87,12 @@ class Sending:
         self._ask(peer)
 
     def switch(self, peer: Peer, subscription: Subscription) -> None:
-        """Forward the subscription or hold it back, as its `enabled` says."""
+        """Forward the subscription or hold it back, as its `enabled` says, and the layer it wants."""
         sender = peer.senders.get(subscription.id)
         if sender is not None:
             sender.subscription = subscription
-            self._switch(peer, sender)
+            self._choose(peer, sender)
+            self._hold(peer, sender)
 
     # What negotiation and the engine have made true.
 
@@ -123,6 +125,12 @@ class Sending:
         for _, sender in exchange.sending:
             if peer.senders.pop(sender.subscription.id, None) is not None:
                 self._report(facts.SendingRefused(peer.participant, sender.subscription.id, failure))
+
+    def forward(self, peer: Peer, consumer: ConsumerId, layer: int | None) -> None:
+        """A consumer forwards another layer of what it carries, or nothing of it."""
+        sender = peer.sender_of(consumer)
+        if sender is not None:
+            self._report(facts.SendingLayer(peer.participant, sender.subscription.id, layer))
 
     def connect(self, peer: Peer) -> None:
         """The peer is connected: what it already carries arrives."""
@@ -202,18 +210,37 @@ class Sending:
         assert slot is not None, "what begins has been negotiated"
         assert consumer is not None, "what was negotiated has been applied"
         source = self._receiving.source(sender.subscription.track)
-        self._tell(peer, lambda: consumer.set_source(source.producer if source is not None else None))
-        self._switch(peer, sender)
+        chosen = slot.policy = self._policy(peer, sender)
+        if not sender.subscription.enabled:
+            self._hold(peer, sender)  # First, or for a moment its publisher would be asked for what nobody wants.
+        # Both at once, for the same reason: a choice means layers of one source.
+        self._tell(peer, lambda: consumer.set_source(source.producer if source is not None else None, chosen))
+        self._hold(peer, sender)
         self._report(facts.SendingBound(peer.participant, sender.subscription.id, slot.mid))
         if peer.is_connected:
             self._report(facts.SendingFlows(peer.participant, sender.subscription.id))
 
-    def _switch(self, peer: Peer, sender: Sender) -> None:
+    def _hold(self, peer: Peer, sender: Sender) -> None:
         slot, consumer = sender.slot, sender.consumer
         paused = not sender.subscription.enabled
         if slot is not None and consumer is not None and slot.is_paused != paused:
             slot.is_paused = paused
             self._tell(peer, consumer.pause if paused else consumer.resume)
+
+    def _choose(self, peer: Peer, sender: Sender) -> None:
+        slot, consumer, chosen = sender.slot, sender.consumer, self._policy(peer, sender)
+        if slot is None or consumer is None or chosen is None or slot.phase is not Phase.LIVE:
+            return
+        if chosen != slot.policy:
+            slot.policy = chosen
+            self._tell(peer, lambda: consumer.set_policy(chosen))
+
+    def _policy(self, peer: Peer, sender: Sender) -> LayerPolicy | None:
+        """What is to be forwarded of a track that may have layers; None: it cannot have any."""
+        track = self._receiving.track(sender.subscription.track)
+        if track is None or track.kind is not Kind.VIDEO:
+            return None
+        return policy(track.layers, sender.subscription.layers or peer.style.layers)
 
     def _refuse(self, peer: Peer, sender: Sender) -> None:
         peer.senders.pop(sender.subscription.id, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from parley.core.layers import ANY_LAYER, LayerWish
 from parley.core.model import Subscription, Track
 from parley.engine.specs import Mid
 from parley.ids import SubscriptionId, TrackId
@@ -91,6 +92,8 @@ class PeerStyle:
     """Whether its participant is ACTIVE once it is connected, and leaves when it fails."""
     essential: bool = True
     """Whether its participant leaves when it fails, primary or not."""
+    layers: LayerWish = ANY_LAYER
+    """Which layer of a track is sent where its subscription says nothing."""
     receives: bool = False
     """Whether it carries its participant's subscriptions: it becomes `Participant.receives_on`."""
     offers: bool = False

@@ -1,7 +1,8 @@
 """Who receives which track: what each participant has said, and what follows from it. One table for each room.
 
 A participant wants a track because it said so, or because it subscribes to everything. What it says about a track
-outlives the subscription and may come before the track: an explicit no stays, and so does whether the track is shown.
+outlives the subscription and may come before the track: an explicit no stays, and so does whether and how the track is
+shown.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from parley.core.events import (
     SubscriptionSwitched,
     TrackHeard,
 )
+from parley.core.layers import LayerWish
 from parley.core.model import EndReason, Failure, Limits, Participant, Subscription, SubscriptionState, Track
 from parley.engine.specs import Mid
 from parley.errors import Reason
@@ -36,6 +38,8 @@ class Wish:
     """None: nothing; then `Participant.auto_subscribe` counts."""
     enabled: bool = True
     """Whether it is to be forwarded while subscribed."""
+    layers: LayerWish | None = None
+    """Which of its layers; None: nothing."""
 
 
 _NOTHING_SAID = Wish()
@@ -76,12 +80,11 @@ class Subscriptions:
 
     def show(self, subscriber: ParticipantId, track: TrackId, enabled: bool) -> list[Event]:
         """Remember whether the track is to be forwarded. Raises LimitExceeded(too_many_subscriptions)."""
-        self._remember(subscriber, track, replace(self.wish(subscriber, track), enabled=enabled))
-        subscription = self.find(subscriber, track)
-        if subscription is None or subscription.enabled == enabled:
-            return []
-        subscription = self._keep(replace(subscription, enabled=enabled))
-        return [SubscriptionSwitched(subscriber, subscription)]
+        return self._adjust(subscriber, track, replace(self.wish(subscriber, track), enabled=enabled))
+
+    def prefer(self, subscriber: ParticipantId, track: TrackId, layers: LayerWish) -> list[Event]:
+        """Remember which layer of the track is wanted. Raises LimitExceeded(too_many_subscriptions)."""
+        return self._adjust(subscriber, track, replace(self.wish(subscriber, track), layers=layers))
 
     def restrict(self, publisher: ParticipantId, access: Access) -> None:
         """Remember who may receive a participant's tracks."""
@@ -187,6 +190,15 @@ class Subscriptions:
 
     # For itself.
 
+    def _adjust(self, subscriber: ParticipantId, track: TrackId, wish: Wish) -> list[Event]:
+        """Have a subscription forwarded as its subscriber says, now and when it comes."""
+        self._remember(subscriber, track, wish)
+        subscription = self.find(subscriber, track)
+        if subscription is None:
+            return []
+        adjusted = replace(subscription, enabled=wish.enabled, layers=wish.layers)
+        return [] if adjusted == subscription else [SubscriptionSwitched(subscriber, self._keep(adjusted))]
+
     def _is_barred(self, subscriber: Participant, publisher: Participant, track: Track) -> bool:
         access = self._access.get(publisher.id)
         return access is not None and not access.admits(subscriber, track.id)
@@ -205,13 +217,15 @@ class Subscriptions:
         )
 
     def _open(self, subscriber: Participant, track: Track) -> Subscription:
+        wish = self.wish(subscriber.id, track.id)
         subscription = Subscription(
             id=SubscriptionId(mint(self._random)),
             subscriber=subscriber.id,
             publisher=track.participant,
             track=track.id,
             kind=track.kind,
-            enabled=self.wish(subscriber.id, track.id).enabled,
+            enabled=wish.enabled,
+            layers=wish.layers,
         )
         self._count[subscriber.id] = self._count.get(subscriber.id, 0) + 1
         return self._keep(subscription)
