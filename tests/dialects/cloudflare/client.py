@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from parley.core.core import Core
 from parley.dialects.cloudflare.routes import Cloudflare, build
 from parley.dialects.cloudflare.settings import CloudflareSettings
-from parley.engine.specs import Kind, Mid
+from parley.engine.specs import Kind, LayerPolicy, Mid
 from parley.ids import ParticipantId
 from parley.negotiation import CodecPref, Direction, MLinePlan, Msid, Negotiator
 from tests.core.clients import OPUS, VP8
@@ -119,8 +119,9 @@ class Session:
 
     # What a client does with it.
 
-    async def push(self, **send: CodecPref) -> Json:
-        """Publish under these names, connected and with media arriving."""
+    async def push(self, *rids: str, **send: CodecPref) -> Json:
+        """Publish under these names, connected and with media arriving. rids: the layers of each."""
+        self.side.rids |= dict.fromkeys(send, rids) if rids else {}
         described = self.offer(**send)
         items = [{"location": "local", "mid": self.side.mids[name], "trackName": name} for name in send]
         added = await self.call("POST", "tracks/new", {"sessionDescription": described, "tracks": items})
@@ -194,6 +195,18 @@ class Session:
     def source(self, mid: str) -> object:
         """Whose packets go out on a section: the producer, or None."""
         return self.transport.consumers[Mid(mid)].source
+
+    def policy(self, mid: str) -> LayerPolicy | None:
+        """Which of its source's layers go out on a section."""
+        return self.transport.consumers[Mid(mid)].policy
+
+    async def update(self, *items: Json) -> list[Json]:
+        """Change what sections carry; each item needs its `mid`."""
+        asked = [{"location": "remote", **item} for item in items]
+        done = await self.call("PUT", "tracks/update", {"tracks": asked})
+        assert done["requiresImmediateRenegotiation"] is False
+        found: list[Json] = done["tracks"]
+        return found
 
 
 def line(kind: Kind, direction: Direction, mid: str | None = None, **more: Any) -> MLinePlan:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from parley.core.core import Core
-from parley.engine.specs import Kind, Mid
+from parley.engine.specs import Kind, LayerPolicy, Mid
 from parley.negotiation import CodecPref, Direction
 from tests.dialects.cloudflare.client import OPUS, SECRET, VP8, App, Json, Session, line, local
 from tests.fakes import FakeClock
@@ -23,7 +23,6 @@ pytestmark = pytest.mark.anyio
 Case = Callable[[App, FakeClock], Awaitable[None]]
 CASES: dict[int, tuple[str, Case]] = {}
 ABSENT = {
-    **dict.fromkeys((45, 46, 47), "one simulcast layer is forwarded, whichever is preferred"),
     **dict.fromkeys(range(61, 69), "WebSocket adapters"),
 }
 
@@ -493,6 +492,40 @@ async def _(app: App, clock: FakeClock) -> None:
     for name in ("other", "mic"):
         assert await fault(bob.ask(ada.remote(name, mid="0"))) == "invalid_params"
     assert await fault(ada.ask(ada.remote("cam", mid="0"))) == "invalid_params"  # It only ever sends there.
+
+
+@case(45, "a simulcast pull with a rid nobody sends and no other wanted")
+async def _(app: App, clock: FakeClock) -> None:
+    ada, bob = await app.session(), await app.session()
+    await ada.push("a", "b", cam=VP8)
+    simulcast = {"preferredRid": "x", "ridNotAvailable": "none"}
+    [item] = (await bob.pull(ada.remote("cam", simulcast=simulcast)))["tracks"]
+    assert item == {"sessionId": ada.id, "trackName": "cam", "mid": "0", "simulcast": simulcast}
+    assert bob.policy("0") == LayerPolicy(target=2)  # There is no such layer, and nothing stands in for it.
+    assert await bob.statuses() == {"remote cam": "active"}
+
+
+@case(46, "the same, with the next one wanted")
+async def _(app: App, clock: FakeClock) -> None:
+    ada, bob = await app.session(), await app.session()
+    await ada.push("c", "a", "d", cam=VP8)
+    simulcast = {"preferredRid": "b", "ridNotAvailable": "asciibetical"}
+    await bob.pull(ada.remote("cam", simulcast=simulcast))
+    assert bob.policy("0") == LayerPolicy(target=3, when_missing=(0, 2, 1))  # c, d, and only then a.
+
+
+@case(47, "the publisher stops its top layer")
+async def _(app: App, clock: FakeClock) -> None:
+    ada, bob, cyd = await app.session(), await app.session(), await app.session()
+    await ada.push("a", "b", cam=VP8)
+    await bob.pull(ada.remote("cam", simulcast={"preferredRid": "a", "ridNotAvailable": "asciibetical"}))
+    await cyd.pull(ada.remote("cam", simulcast={"preferredRid": "a"}))
+    assert bob.policy("0") == LayerPolicy(target=0, when_missing=(1,))
+    assert cyd.policy("0") == LayerPolicy(target=0)
+    ada.transport.stop_layer("0", 0)
+    # The engine falls back and returns by what it was told; that nothing may come does not end anything.
+    for one in (bob, cyd):
+        assert await one.statuses() == {"remote cam": "active"}
 
 
 @case(48, "simulcast on an audio pull")

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from parley.core.core import Core
-from parley.engine.specs import Kind, Mid
+from parley.engine.specs import Kind, LayerPolicy, Mid
 from parley.negotiation import Direction
 from tests.dialects.cloudflare.client import OPUS, SECRET, VP8, App, line, local
 from tests.fakes import FakeClock
@@ -292,6 +292,85 @@ async def test_what_cannot_be_updated_says_why(app: App) -> None:
     assert await update(mid=mid, sessionId=ada.id, trackName="cam") == ""
     refused = await bob.call("PUT", "tracks/update", {"tracks": [{"location": "remote"}]}, expect=406)
     assert refused["errorCode"] == "invalid_params"
+
+
+async def test_a_layer_is_chosen_and_changed_without_a_description(app: App) -> None:
+    ada, bob = await app.session(), await app.session()
+    await ada.push("a", "b", cam=VP8)
+    [pulled] = (await bob.pull(ada.remote("cam", simulcast={"preferredRid": "b"})))["tracks"]
+    assert (pulled["simulcast"], bob.policy("0")) == ({"preferredRid": "b"}, LayerPolicy(1))
+    ssrc = bob.transport.consumers[Mid("0")].spec.ssrc
+
+    [updated] = await bob.update(ada.remote("cam", mid="0", simulcast={"preferredRid": "a"}))
+    assert updated == {"mid": "0", "sessionId": ada.id, "trackName": "cam", "simulcast": {"preferredRid": "a"}}
+    assert bob.policy("0") == LayerPolicy(0)
+
+    # What is said is put over what was said; nothing but the section need be named.
+    more = {"ridNotAvailable": "asciibetical", "priorityOrdering": "asciibetical"}
+    [updated] = await bob.update({"mid": "0", "simulcast": more})
+    assert updated["simulcast"] == {"preferredRid": "a", **more}
+    assert bob.policy("0") == LayerPolicy(0, (1,))
+
+    # An empty name takes the preference back.
+    [updated] = await bob.update({"mid": "#cam", "simulcast": {"preferredRid": "", "ridNotAvailable": "none"}})
+    assert updated["simulcast"] == {"preferredRid": "", "ridNotAvailable": "none", "priorityOrdering": "asciibetical"}
+    assert bob.policy("0") == LayerPolicy(0, (1,))
+    assert bob.transport.consumers[Mid("0")].spec.ssrc == ssrc
+
+
+async def test_a_pull_that_prefers_nothing_is_sent_the_first_layer_that_comes(app: App) -> None:
+    ada, bob = await app.session(), await app.session()
+    await ada.push("b", "a", "c", cam=VP8)
+
+    await bob.pull(ada.remote("cam"), ada.remote("cam", simulcast={"preferredRid": ""}))
+
+    assert bob.policy("0") == bob.policy("1") == LayerPolicy(0, (1, 2))
+
+
+async def test_a_layer_is_changed_while_an_offer_is_open(app: App) -> None:
+    ada, bob = await app.session(), await app.session()
+    await ada.push("a", "b", cam=VP8)
+    await bob.pull(ada.remote("cam", simulcast={"preferredRid": "a"}))
+    offer = (await bob.ask(ada.remote("cam")))["sessionDescription"]
+
+    await bob.update(*({"mid": mid, "simulcast": {"preferredRid": "b"}} for mid in ("0", "1")))
+
+    assert bob.policy("0") == LayerPolicy(1)
+    assert [one["status"] for one in await bob.state()] == ["active", "waiting"]
+    await bob.renegotiate(offer)
+    assert bob.policy("1") == LayerPolicy(1)
+
+
+async def test_another_source_keeps_what_was_preferred(app: App) -> None:
+    ada, bob = await app.session(), await app.session()
+    await ada.push("a", "b", cam=VP8)
+    await ada.push(plain=VP8)
+    await ada.push("x", "b", "a", screen=VP8)
+    await bob.pull(ada.remote("cam", simulcast={"preferredRid": "b"}))
+
+    [updated] = await bob.update(ada.remote("screen", mid="0"))
+    assert (updated["simulcast"], bob.policy("0")) == ({"preferredRid": "b"}, LayerPolicy(1))
+
+    [updated] = await bob.update(ada.remote("screen", mid="0", simulcast={"preferredRid": "a"}))
+    assert bob.policy("0") == LayerPolicy(2)
+
+    # What has no layers is switched to, and what was said of layers waits for one that has.
+    [updated] = await bob.update(ada.remote("plain", mid="0", simulcast={"preferredRid": "x"}))
+    assert "errorCode" not in updated
+    assert bob.policy("0") == LayerPolicy()
+    [updated] = await bob.update(ada.remote("cam", mid="0"))
+    assert (updated["simulcast"], bob.policy("0")) == ({"preferredRid": "a"}, LayerPolicy(0))
+
+
+async def test_a_transceiver_filled_by_its_name_takes_a_preference_too(app: App) -> None:
+    ada, bob = await app.session(), await app.session()
+    await ada.push("a", "b", cam=VP8)
+    await bob.pull(ada.remote("cam"))
+
+    [item] = (await bob.ask(ada.remote("cam", mid="#cam", simulcast={"preferredRid": "b"})))["tracks"]
+
+    assert item == {"sessionId": ada.id, "trackName": "cam", "mid": "0", "simulcast": {"preferredRid": "b"}}
+    assert bob.policy("0") == LayerPolicy(1)
 
 
 async def test_two_pulls_are_closed_by_one_offer_that_stops_only_the_first(app: App) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from parley.core.errors import LimitExceeded, NotAllowed, NotFound, SectionNotFound, UnfitSection
+from parley.core.layers import LayerWish
 from parley.core.model import Subscription, Track
 from parley.core.style import Decisions, Give
 from parley.dialects.cloudflare import wire
@@ -148,12 +149,12 @@ def _take(session: Session, wanted: Wanted) -> Subscription | Fault:
     mid = None if item.mid is None else session.find_section(item.mid)
     if item.mid is not None and mid is None:
         return NO_SECTION
-    return _pull(session, wanted.found, mid, unfit=UNFIT)
+    return _pull(session, wanted.found, mid, wire.layer_wish(item.simulcast), unfit=UNFIT)
 
 
-def _pull(session: Session, track: Track, mid: Mid | None, *, unfit: Fault) -> Subscription | Fault:
+def _pull(session: Session, track: Track, mid: Mid | None, wish: LayerWish, *, unfit: Fault) -> Subscription | Fault:
     try:
-        pulled = session.core.rooms.pull(session.id, track.id, session.peer, mid)
+        pulled = session.core.rooms.pull(session.id, track.id, session.peer, mid, wish)
     except SectionNotFound:
         return NO_SECTION
     except UnfitSection:
@@ -234,16 +235,18 @@ def _update(session: Session, item: wire.UpdateItem) -> wire.TrackResult:
     if isinstance(found, Fault):
         return result.failed(found)
     simulcast = remote.simulcast
-    if item.simulcast is not None and found.rids:
+    if item.simulcast is not None and found.is_simulcast:
         simulcast = item.simulcast.over(remote.simulcast)
     elif item.simulcast is not None and not is_other:
         return result.failed(NOT_SIMULCAST)
+    wish = wire.layer_wish(simulcast)
     if is_other:
         unfit = Fault(ItemCode.UPDATE, "The track is of another kind, or its codec was not negotiated here")
-        pulled = _pull(session, found, mid, unfit=unfit)
+        pulled = _pull(session, found, mid, wish, unfit=unfit)
         if isinstance(pulled, Fault):
             return result.failed(pulled)
         session.pull(Remote(mid, name, publisher, pulled.id, simulcast))
     else:
+        session.core.rooms.prefer_pulled(session.id, remote.subscription, wish)
         remote.simulcast = simulcast
     return wire.TrackResult(mid=mid, session_id=publisher, track_name=name, simulcast=simulcast)

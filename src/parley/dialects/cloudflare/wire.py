@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from parley.core.layers import ByRid, LayerWish
 from parley.dialects.cloudflare.errors import Code, Fault, Problem
 
 MAX_NAME = 255
@@ -89,6 +90,12 @@ class Simulcast(_Shape):
         if earlier is None:
             return self
         return earlier.model_copy(update=self.model_dump(exclude_none=True))
+
+
+def layer_wish(simulcast: Simulcast | None) -> LayerWish:
+    """Which layer a remote track is to be sent in. `priorityOrdering` counts once there is an estimate of bandwidth."""
+    said = simulcast or Simulcast()
+    return LayerWish(ByRid(said.preferred_rid or "", falls_back=said.rid_not_available == "asciibetical"))
 
 
 class TrackItem(_Shape):
