@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from random import Random
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -123,6 +124,8 @@ class Client:
         """Everything heard so far, in order."""
         self._unread: list[SignalResponse] = []
         self._transports: list[FakeTransport] = []
+        self.rids: dict[str, str] = {}
+        """The simulcast layers of what is offered under each cid that has any: `q h f`."""
 
     @classmethod
     async def connect(
@@ -227,7 +230,7 @@ class Client:
     async def offer(self, *sections: tuple[str, str, str], id: int = 1) -> SessionDescription:
         """Offer a data section and these (kind, cid, direction); returns the answer."""
         known = set(self.server.fake.transports)
-        await self.send(offer=SessionDescription(type="offer", sdp=offer_of(*sections), id=id))
+        await self.send(offer=SessionDescription(type="offer", sdp=offer_of(*sections, rids=self.rids), id=id))
         answer = (await self.next("answer")).answer
         fresh = [one for id_, one in self.server.fake.transports.items() if id_ not in known]
         self._transports += fresh
@@ -272,8 +275,11 @@ _CODECS = {
 _versions = iter(range(1, 1_000_000))
 
 
-def offer_of(*sections: tuple[str, str, str]) -> str:
-    """An offer of a data section, with the mid "data", and of media sections (kind, cid, direction), mids from 0."""
+def offer_of(*sections: tuple[str, str, str], rids: Mapping[str, str] = MappingProxyType({})) -> str:
+    """An offer of a data section, with the mid "data", and of media sections (kind, cid, direction), mids from 0.
+
+    rids: by cid, the layers of those that have any.
+    """
     transport = _TRANSPORT.format(who="pub", setup="actpass")
     data = (
         f"m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n{transport}a=mid:data\r\n"
@@ -283,7 +289,11 @@ def offer_of(*sections: tuple[str, str, str]) -> str:
     for index, (kind, cid, direction) in enumerate(sections):
         ssrc = f"a=ssrc:{1000 + index} cname:c\r\n" if "send" in direction else ""
         msid = f"a=msid:- {cid}\r\n" if "send" in direction else ""
-        parts.append(_CODECS[kind].format(transport=transport) + f"a=mid:{index}\r\na={direction}\r\n{msid}{ssrc}")
+        layers = rids[cid].split() if cid in rids else []
+        simulcast = "".join(f"a=rid:{rid} send\r\n" for rid in layers)
+        simulcast += f"a=simulcast:send {';'.join(layers)}\r\n" if layers else ""
+        media = _CODECS[kind].format(transport=transport)
+        parts.append(f"{media}a=mid:{index}\r\na={direction}\r\n{msid}{simulcast or ssrc}")
     mids = " ".join(["data", *(str(index) for index in range(len(sections)))])
     return _HEAD.format(version=next(_versions), mids=mids) + "".join(parts)
 

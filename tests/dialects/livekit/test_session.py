@@ -17,9 +17,11 @@ from livekit.protocol.models import (
     DisconnectReason,
     ParticipantInfo,
     SubscriptionError,
+    TrackInfo,
     TrackSource,
     TrackType,
     UserPacket,
+    VideoLayer,
     VideoQuality,
 )
 from livekit.protocol.rtc import (
@@ -46,7 +48,7 @@ from livekit.protocol.rtc import (
 
 from parley.core.model import LeaveReason, Limits
 from parley.dialects.livekit import sids
-from parley.engine.specs import Mid
+from parley.engine.specs import LayerPolicy, Mid
 from parley.ids import ParticipantId
 from tests.dialects.livekit.client import Client, Server, answer_to, offer_of, sections_of, serving, settled
 from tests.fakes import FakeEngine
@@ -541,6 +543,106 @@ async def test_a_track_that_is_not_shown_is_held_back(server: Server):
     await settled(lambda: not consumer.is_paused)
     await ada.leave()
     await bob.leave()
+
+
+async def test_a_client_is_sent_the_layer_it_asks_for(server: Server):
+    ada, bob = await Client.connect(server, "ada"), await Client.connect(server, "bob")
+    await bob.go_active()
+    track = await publish_layers(ada)
+    await bob.answer_offer()
+    consumer = await settled(lambda: bob.subscriber.consumers.get(Mid("1")))
+    assert consumer.policy == LayerPolicy(2, (1, 0))
+
+    for setting, policy in (
+        ({"quality": VideoQuality.LOW}, LayerPolicy(0, (1, 2))),
+        ({"quality": VideoQuality.MEDIUM, "fps": 10}, LayerPolicy(1, (0, 2), max_temporal=1)),
+        ({"width": 1280, "height": 720}, LayerPolicy(2, (1, 0))),
+        ({"width": 400, "height": 200}, LayerPolicy(0, (1, 2))),  # 90 % of it is no more than 180
+        ({"width": 400, "height": 202, "quality": VideoQuality.HIGH}, LayerPolicy(1, (0, 2))),
+    ):
+        await bob.send(track_setting=UpdateTrackSettings(track_sids=[track.sid], **setting))
+        await settled(lambda: consumer.policy == policy)  # noqa: B023
+    await bob.send(track_setting=UpdateTrackSettings(track_sids=[track.sid], quality=VideoQuality.OFF))
+    await settled(lambda: consumer.is_paused)
+    await ada.leave()
+    await bob.leave()
+
+
+async def test_an_adaptive_client_begins_with_the_lowest_layer(server: Server):
+    ada, bob = await Client.connect(server, "ada"), await Client.connect(server, "bob", query={"adaptive_stream": "1"})
+    await bob.go_active()
+    await publish_layers(ada)
+    await bob.answer_offer()
+
+    consumer = await settled(lambda: bob.subscriber.consumers.get(Mid("1")))
+
+    assert consumer.policy == LayerPolicy(0, (1, 2))
+    await ada.leave()
+    await bob.leave()
+
+
+async def test_a_track_setting_may_come_before_the_track_is_subscribed(server: Server):
+    ada, bob = await Client.connect(server, "ada"), await Client.connect(server, "bob", query={"auto_subscribe": "0"})
+    await bob.go_active()
+    track = await publish_layers(ada)
+    await bob.until_update("ada", is_publisher=True)
+
+    await bob.send(track_setting=UpdateTrackSettings(track_sids=[track.sid], quality=VideoQuality.MEDIUM))
+    await bob.send(subscription=UpdateSubscription(track_sids=[track.sid], subscribe=True))
+    await bob.answer_offer()
+
+    consumer = await settled(lambda: bob.subscriber.consumers.get(Mid("1")))
+    assert consumer.policy == LayerPolicy(1, (0, 2))
+    await ada.leave()
+    await bob.leave()
+
+
+async def test_a_publisher_hears_at_once_of_more_and_later_of_less_that_is_wanted():
+    async with serving(FakeEngine(), settings={"timeouts": {"dynacast_pause_s": 0.3}}) as server:
+        ada = await Client.connect(server, "ada")
+        track = await publish_layers(ada)
+
+        ada.publisher.want_layers("0", 2)
+        update = (await ada.next("subscribed_quality_update")).subscribed_quality_update
+        assert (update.track_sid, [one.enabled for one in update.subscribed_qualities]) == (track.sid, [True] * 3)
+
+        began = time.monotonic()
+        ada.publisher.want_layers("0", 0, 1)
+        update = (await ada.next("subscribed_quality_update")).subscribed_quality_update
+        assert [one.enabled for one in update.subscribed_qualities] == [True, True, False]
+        assert [codec.codec for codec in update.subscribed_codecs] == ["vp8"]
+        assert time.monotonic() - began > 0.25
+
+        ada.publisher.want_layers("0")
+        ada.publisher.want_layers("0", 1)
+        await ada.no_more("subscribed_quality_update", within_s=0.5)
+        await ada.leave()
+
+
+async def test_a_publisher_hears_nothing_of_its_sound_and_its_muted_pictures(server: Server):
+    ada = await Client.connect(server, "ada")
+    await ada.publish("mic")
+    track = await publish_layers(ada, before=(("audio", "mic", "sendonly"),))
+    await ada.send(mute=MuteTrackRequest(sid=track.sid, muted=True))
+    await ada.until_update("ada")
+    await settled(lambda: ada.publisher.producers[Mid("1")].is_paused)
+
+    ada.publisher.want_layers("0", 0)
+    ada.publisher.want_layers("1", 2)
+    await ada.no_more("subscribed_quality_update")
+
+    await ada.send(mute=MuteTrackRequest(sid=track.sid, muted=False))
+    update = (await ada.next("subscribed_quality_update")).subscribed_quality_update
+    assert (update.track_sid, [one.enabled for one in update.subscribed_qualities]) == (track.sid, [True] * 3)
+    await ada.leave()
+
+
+async def publish_layers(client: Client, before: tuple[tuple[str, str, str], ...] = ()) -> TrackInfo:
+    """Publish a camera in three layers."""
+    client.rids["cam"] = "q h f"
+    sizes = ((VideoQuality.LOW, 320, 180), (VideoQuality.MEDIUM, 640, 360), (VideoQuality.HIGH, 1280, 720))
+    layers = [VideoLayer(quality=quality, width=width, height=height) for quality, width, height in sizes]
+    return await client.publish("cam", TrackSource.CAMERA, before=before, layers=layers)
 
 
 async def test_a_participant_that_may_not_subscribe_gets_no_offer(server: Server):

@@ -15,7 +15,6 @@ from livekit.protocol.rtc import (
     SignalTarget,
     SubscriptionResponse,
     TrackPublishedResponse,
-    UpdateTrackSettings,
 )
 
 from parley.clock import Clock
@@ -32,7 +31,7 @@ from parley.core.errors import (
 )
 from parley.core.model import LeaveReason, Participant
 from parley.core.style import Take
-from parley.dialects.livekit import signal, styles, wire
+from parley.dialects.livekit import layers, signal, styles, wire
 from parley.dialects.livekit.connect import Admitted
 from parley.dialects.livekit.offers import OfferClock
 from parley.dialects.livekit.publications import Publication, Publications, Sending, Verdict
@@ -55,8 +54,6 @@ log = structlog.get_logger(__name__)
 
 SUBSCRIBER_PRIMARY_PROTOCOL = 3
 """From this protocol on the client waits for the server's offer first."""
-MAX_SHOWN = 1024
-"""Tracks whose display settings are kept."""
 
 Say = Callable[..., None]
 """Sends the messages it is called with, in order, after whatever was said before."""
@@ -92,9 +89,9 @@ class Requests:
         self._say = say
         self._catch_up = catch_up
         self._protocol = admitted.request.protocol
+        self._is_adaptive = admitted.request.adaptive_stream
         self._may_subscribe = participant.grant.can_subscribe
         self._publications = Publications()
-        self._shown: dict[TrackId, UpdateTrackSettings] = {}
         self._publisher: PeerId | None = None
         self._subscriber: PeerId | None = None
         self._offers = OfferClock()
@@ -114,7 +111,9 @@ class Requests:
         """
         if self._may_subscribe:
             primary = self.is_subscriber_primary
-            style = styles.subscriber(self._settings, primary=primary, protocol=self._protocol)
+            style = styles.subscriber(
+                self._settings, primary=primary, protocol=self._protocol, adaptive=self._is_adaptive
+            )
             self._subscriber = self._core.peers.open(self._id, style).id
 
     async def carry_out(self, asked: Intent) -> None:
@@ -256,6 +255,7 @@ class Requests:
                 source=wire.read_source(request.source),
                 name=request.name,
                 muted=request.muted,
+                layers=layers.announced(info),
                 baggage={wire.BAGGAGE: wire.TrackBaggage(info)},
             )
         except Refused as error:
@@ -323,13 +323,15 @@ class Requests:
                 self._say(SignalResponse(subscription_response=response))
 
     def _show(self, asked: signal.Show) -> None:
+        rooms, wish, is_shown = self._core.rooms, layers.wish(asked.settings), layers.is_shown(asked.settings)
         for track in asked.tracks:
-            if track not in self._shown and len(self._shown) >= MAX_SHOWN:
-                return
-            # Quality, size and rate are kept for when a layer can be chosen by them.
-            self._shown[track] = asked.settings
             with contextlib.suppress(Refused):
-                self._core.rooms.set_enabled(self._id, track, not asked.settings.disabled)
+                # What begins again begins with the right layer, and what ends asks for none before.
+                if not is_shown:
+                    rooms.set_enabled(self._id, track, False)
+                rooms.prefer(self._id, track, wish)
+                if is_shown:
+                    rooms.set_enabled(self._id, track, True)
 
     def _add_candidate(self, asked: signal.AddCandidate) -> None:
         peer = self._publisher if asked.target == SignalTarget.PUBLISHER else self._subscriber

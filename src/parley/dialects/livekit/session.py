@@ -25,6 +25,7 @@ from parley.core.model import LeaveReason, Participant, RoomInfo
 from parley.core.rooms import Seat
 from parley.dialects.livekit import auth, wire
 from parley.dialects.livekit.connect import Admitted
+from parley.dialects.livekit.dynacast import Dynacast
 from parley.dialects.livekit.events import room_update, tell
 from parley.dialects.livekit.frames import BadFrame, Frame
 from parley.dialects.livekit.news import Bulletins, is_succession, subject
@@ -92,6 +93,7 @@ class Session:
             say=self._say,
             catch_up=self._catch_up,
         )
+        self._dynacast = Dynacast(settings.timeouts.dynacast_pause_s)
         self._refresh_at = clock.monotonic()
         self._room: RoomInfo | None = None
         self._room_at = clock.monotonic()
@@ -222,6 +224,7 @@ class Session:
 
     def _happen_to_me(self, event: Event, me: Participant) -> None:
         self._news[me.id] = me
+        self._dynacast.follow(event, self._clock.monotonic())
         match event:
             case events.ParticipantLeft(reason=reason):
                 del self._news[me.id]
@@ -240,6 +243,8 @@ class Session:
         match event:
             case events.PeerWantsOffer(upto=upto):
                 self._requests.want_offer(upto)
+            case events.LayersWanted():
+                self._dynacast.follow(event, self._clock.monotonic())
             case events.RoomUpdated(room=room, counts_only=counts_only):
                 self._room = room
                 if not counts_only:
@@ -263,7 +268,7 @@ class Session:
         """Seconds until something is due."""
         offer_at = self._requests.offer_due
         room_at = None if self._room is None else self._room_at
-        due = min(at for at in (self._refresh_at, offer_at, room_at) if at is not None)
+        due = min(at for at in (self._refresh_at, offer_at, room_at, self._dynacast.due) if at is not None)
         return max(0.0, due - self._clock.monotonic())
 
     async def _keep_time(self) -> None:
@@ -274,6 +279,7 @@ class Session:
         offer_at = self._requests.offer_due
         if offer_at is not None and offer_at <= now:
             await self._requests.offer()
+        self._say(*self._dynacast.take(now))
         if self._room is not None and self._room_at <= now:
             self._say(room_update(self._room, self._settings))
             self._room, self._room_at = None, now + COUNTS_EVERY_S

@@ -47,6 +47,8 @@ class Timeouts(Section):
     answer_s: float = Field(default=15.0, gt=0)
     """How long a client may take to answer an offer."""
     refresh_token_s: float = Field(default=300.0, gt=0)
+    dynacast_pause_s: float = Field(default=5.0, ge=0)
+    """How long nobody must have wanted a layer of a video before its publisher is told to stop sending it."""
     write_s: float = Field(default=5.0, gt=0)
     """How long one message may wait for the client to read before the client is cut off."""
 

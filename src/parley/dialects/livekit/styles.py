@@ -11,6 +11,7 @@ from livekit.protocol.models import AudioTrackFeature, TrackType
 
 from parley.core.model import Subscription, Track
 from parley.core.style import PeerStyle
+from parley.dialects.livekit.layers import first_wish
 from parley.dialects.livekit.packets import CHANNELS
 from parley.dialects.livekit.publications import Publication
 from parley.dialects.livekit.settings import LiveKitSettings
@@ -47,14 +48,18 @@ def publisher(settings: LiveKitSettings, *, primary: bool) -> PeerStyle:
     )
 
 
-def subscriber(settings: LiveKitSettings, *, primary: bool, protocol: int) -> PeerStyle:
-    """The connection the server offers on. Data reaches the client on the primary one."""
+def subscriber(settings: LiveKitSettings, *, primary: bool, protocol: int, adaptive: bool) -> PeerStyle:
+    """The connection the server offers on. Data reaches the client on the primary one.
+
+    adaptive: whether the client says what it can show of each video.
+    """
     return PeerStyle(
         caps=caps(settings),
         msid=_msid if protocol >= PACKED_STREAM_PROTOCOL else _plain_msid,
         cname=_cname,
         fmtp=_sent_fmtp,
         primary=primary,
+        layers=first_wish(adaptive=adaptive),
         receives=True,
         offers=True,
         channels=CHANNELS if primary else (),

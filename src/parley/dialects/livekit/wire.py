@@ -5,7 +5,7 @@ Source: LiveKit protocol, `livekit_models.proto` and `livekit_rtc.proto`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -24,6 +24,7 @@ from livekit.protocol.models import (
     TrackSource,
     TrackType,
     VideoLayer,
+    VideoQuality,
 )
 from livekit.protocol.rtc import (
     AddTrackRequest,
@@ -39,6 +40,7 @@ from livekit.protocol.rtc import (
 
 from parley.core.access import Access, Share
 from parley.core.grants import Grant, Source
+from parley.core.layers import Quality
 from parley.core.model import LeaveReason, Participant, ParticipantState, RoomInfo, Track
 from parley.dialects.livekit import sids
 from parley.dialects.livekit.settings import LiveKitSettings
@@ -132,6 +134,12 @@ _GIVEN_REASONS = {
     DisconnectReason.USER_UNAVAILABLE: LeaveReason.CLIENT_UNAVAILABLE,
     DisconnectReason.USER_REJECTED: LeaveReason.CLIENT_REJECTED,
     DisconnectReason.AGENT_ERROR: LeaveReason.CLIENT_FAILED,
+}
+
+QUALITIES = {
+    Quality.LOW: VideoQuality.LOW,
+    Quality.MEDIUM: VideoQuality.MEDIUM,
+    Quality.HIGH: VideoQuality.HIGH,
 }
 
 
@@ -266,7 +274,21 @@ def track_info(track: Track) -> TrackInfo:
         first = info.codecs[0] if info.codecs else info.codecs.add()
         first.mime_type = first.mime_type or info.mime_type
         first.mid = info.mid
+        if track.is_simulcast:
+            info.simulcast = len(track.layers) > 1
+            _show_layers(track, info.layers)
+            _show_layers(track, first.layers)
     return info
+
+
+def _show_layers(track: Track, shown: MutableSequence[VideoLayer]) -> None:
+    """Add what negotiation has found out to what was announced of a track's layers; all of it for other dialects'."""
+    for place, layer in enumerate(sorted(track.layers, key=lambda layer: layer.quality)):
+        known = next((one for one in shown if one.quality == int(layer.quality)), None)
+        if known is None:
+            shown.append(VideoLayer(quality=QUALITIES[layer.quality], width=layer.width, height=layer.height))
+            known = shown[-1]
+        known.rid, known.spatial_layer = layer.rid, place
 
 
 # Participants.
