@@ -69,6 +69,24 @@ globalThis.driver = (() => {
     return found;
   }
 
+  // The rids of the camera's layers that are sent now, worst first; a layer that was turned off is not among them.
+  async function sentLayers() {
+    const active = (await outbound()).filter((entry) => entry.type === "outbound-rtp" && entry.rid && entry.active);
+    return ["q", "h", "f"].filter((rid) => active.some((entry) => entry.rid === rid));
+  }
+
+  // Call a method of the publication of a remote track: `choose("ada", "camera", "setVideoQuality", 0)`.
+  function choose(identity, source, method, ...args) {
+    const participant = state.room.remoteParticipants.get(identity);
+    participant.getTrackPublication(source)[method](...args);
+  }
+
+  // Show a remote video in an element of this size, in CSS pixels.
+  function resize(identity, source, width, height) {
+    const [element] = state.tracks[`${identity}/${source}`].attachedElements;
+    Object.assign(element.style, { width: `${width}px`, height: `${height}px` });
+  }
+
   async function sendNumbered(count, size, reliable, destinationIdentities) {
     for (let i = 0; i < count; i++) {
       const payload = new Uint8Array(size);
@@ -83,6 +101,9 @@ globalThis.driver = (() => {
     inbound,
     codec,
     outbound,
+    sentLayers,
+    choose,
+    resize,
     sendNumbered,
     camera: async (on, options, publish) => { await state.room.localParticipant.setCameraEnabled(on, options, publish); },
     microphone: async (on) => { await state.room.localParticipant.setMicrophoneEnabled(on); },
