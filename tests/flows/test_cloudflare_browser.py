@@ -110,6 +110,65 @@ async def test_a_section_switches_its_source_twenty_times_as_one_stream(server: 
         assert seen["keyframes"] >= 20
 
 
+async def test_a_publisher_stops_its_first_section_and_the_others_go_on_over_another_transport(server: Server) -> None:
+    async with page(server) as opened:
+        seen = await run(
+            opened,
+            PUBLISHER
+            + """
+            const bob = await sfu.session();
+            const pushed = await ada.offer({ tracks: [sfu.local("mic", "0"), sfu.local("cam", "1")] });
+            const channels = [];
+            for (const one of [ada, bob]) {
+                const { sessionDescription } = await one.operate("POST", "datachannels/establish", {});
+                await one.pc.setRemoteDescription(sessionDescription);
+                await one.pc.setLocalDescription(await one.pc.createAnswer());
+                const { type, sdp } = one.pc.localDescription;
+                await one.operate("PUT", "renegotiate", { sessionDescription: { type, sdp } });
+                const item = one === ada ? { location: "local" } : { location: "remote", sessionId: ada.id };
+                const { dataChannels: [{ id }] } = await one.operate("POST", "datachannels/new", {
+                    dataChannels: [{ ...item, dataChannelName: "chat" }],
+                });
+                channels.push(one.pc.createDataChannel("chat", { negotiated: true, id }));
+            }
+            const [mine, yours] = channels, heard = [], ends = [];
+            yours.onmessage = ({ data }) => heard.push(data);
+            mine.onclose = () => ends.push("closed");
+            const { tracks } = await bob.ask({ tracks: ["mic", "cam"].map((name) => sfu.remote(ada, name)) });
+            const until = async (holds) => {
+                for (let turn = 0; turn < 200 && !holds(); turn++) await new Promise((done) => setTimeout(done, 50));
+                if (!holds()) throw new Error(`not: ${holds}`);
+            };
+            await bob.shows(tracks[1].mid);
+            await until(() => channels.every((one) => one.readyState === "open"));
+
+            const dtls = ada.pc.getSenders()[1].transport;
+            mic.stop();
+            const closed = await ada.offer({ tracks: [sfu.local("cam", "1")] });
+            await until(() => ada.pc.connectionState === "connected");
+            await bob.shows(tracks[1].mid, 20);
+            mine.send("on another transport");
+            await until(() => heard.length === 1);
+
+            // And once more, when the slot is taken again and leads.
+            ada.pc.addTransceiver((await sfu.devices()).getAudioTracks()[0], { direction: "sendonly" });
+            const again = await ada.offer({ autoDiscover: true });
+            await until(() => ada.pc.connectionState === "connected");
+            const { tracks: [other] } = await bob.ask({ tracks: [sfu.remote(ada, again.tracks[0].trackName)] });
+            await bob.hears(other.mid);
+            await bob.shows(tracks[1].mid, 20);
+            mine.send("and on a third");
+            await until(() => heard.length === 2);
+            return { first: dtls.state, errors: [closed, again].map((one) => one.errorCode), heard, ends };
+            """,
+        )
+
+        assert seen["first"] == "closed", "Chromium has kept its transport, and nothing is shown"
+        assert seen["errors"] == [None, None]
+        assert seen["heard"] == ["on another transport", "and on a third"]
+        assert seen["ends"] == []
+
+
 async def test_a_session_may_begin_with_an_offer_and_name_its_tracks_later(server: Server) -> None:
     async with page(server) as opened:
         seen = await run(

@@ -633,6 +633,59 @@ def test_an_offer_that_restarts_ice_is_answered_with_fresh_credentials_and_all_e
     assert second.recv == second.send == ()
 
 
+def test_the_engine_hears_when_another_section_comes_to_lead_the_bundle() -> None:
+    server = negotiator()
+    first, second, stopped = named(AUDIO, "a"), named(VIDEO, "v"), replace(named(AUDIO, "a"), port=0)
+    server.on_offer(offer_of(first, second))
+    begun = server.answer(())
+    server.on_offer(offer_of(first, second))
+    same = server.answer(())
+
+    server.on_offer(offer_of(stopped, second))
+    led = server.answer(())
+    server.on_offer(offer_of(stopped, second, named(AUDIO, "b")))
+    more = server.answer(())
+    server.on_offer(offer_of(named(AUDIO, "c"), second, named(AUDIO, "b")))
+    recycled = server.answer(())
+
+    assert begun.remote is not None
+    assert not begun.remote.begins_anew
+    assert same.remote is None
+    assert led.remote == replace(begun.remote, begins_anew=True)
+    assert more.remote is None
+    assert recycled.remote == led.remote
+
+
+def test_the_engine_hears_it_with_an_offer_of_ours_before_the_answer() -> None:
+    server = negotiator()
+    connected(server, send(Kind.AUDIO), send(Kind.VIDEO))
+    audio, _ = (line.mid for line in server.sections)
+    stopped = server.offer([MLinePlan(audio, Kind.AUDIO, reject=True)])
+    after = server.on_answer(answer_to(stopped))
+    again = server.offer([send(Kind.AUDIO)])
+    unanswered = server.rollback()
+    taken = connected(server, send(Kind.VIDEO))
+
+    assert stopped.remote is not None
+    assert stopped.remote.begins_anew
+    assert after.remote is None
+    assert again.remote == stopped.remote
+    assert unanswered.remote is None
+    assert taken.remote is None
+
+
+def test_a_peer_that_stops_its_first_section_in_an_answer_is_told_of_too() -> None:
+    server = negotiator()
+    connected(server, send(Kind.AUDIO), send(Kind.VIDEO))
+
+    offer = server.offer([send(Kind.VIDEO)])
+    answered = server.on_answer(answer_to(offer, m0=None))
+
+    assert offer.remote is None
+    assert answered.remote is not None
+    assert answered.remote.begins_anew
+
+
 def test_our_restart_waits_for_an_offer_of_ours() -> None:
     server = negotiator()
     server.on_offer(offer_of(named(AUDIO, "a")))

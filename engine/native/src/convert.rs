@@ -333,6 +333,7 @@ pub fn remote_transport(value: &Bound<'_, PyAny>) -> PyResult<RemoteTransport> {
             "actpass" => Setup::ActPass,
             other => return setup.unknown(other),
         },
+        begins_anew: node.field("begins_anew")?.flag()?,
         candidates: node
             .field("candidates")?
             .items()?

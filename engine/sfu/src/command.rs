@@ -42,6 +42,9 @@ pub struct RemoteTransport {
     pub setup: Setup,
     /// Each from `candidate:` on, with or without `a=`; those that cannot be used are skipped.
     pub candidates: Vec<String>,
+    /// The peer may soon begin its DTLS association anew, on the same terms: another section leads its
+    /// bundle now.
+    pub begins_anew: bool,
 }
 
 impl fmt::Debug for RemoteTransport {
@@ -49,6 +52,7 @@ impl fmt::Debug for RemoteTransport {
         f.debug_struct("RemoteTransport")
             .field("setup", &self.setup)
             .field("candidates", &self.candidates.len())
+            .field("begins_anew", &self.begins_anew)
             .finish_non_exhaustive()
     }
 }

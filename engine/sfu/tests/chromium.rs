@@ -177,6 +177,7 @@ fn answer(offer: &str, stage: &mut Stage, transport: &parley_sfu::Transport) -> 
             fingerprint: field("a=fingerprint:"),
             setup: Setup::ActPass,
             candidates: vec![],
+            begins_anew: false,
         }),
         data: Some(DataSpec {
             port: 5000,

@@ -190,6 +190,8 @@ class RemoteTransport:
     """The peer's role; the server is the DTLS server whatever was offered."""
     candidates: tuple[str, ...] = ()
     """Remote candidates, each from `candidate:` on; may be empty, since peer-reflexive ones suffice."""
+    begins_anew: bool = False
+    """Whether the peer may soon begin DTLS anew on the same terms: another section leads its bundle now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,8 @@ class _Agreed:
     """The peer's last."""
     session_text: str = ""
     remote: RemoteTransport | None = None
+    tag: Mid | None = None
+    """The section whose transport the bundle uses (RFC 8843 §7.3); None: there is no live section."""
     transport: TransportParams | None = None
     """Ours, as last agreed on; None before the first exchange."""
     data: DataSpec | None = None
@@ -100,6 +102,8 @@ class _LocalOffer:
     transport: TransportParams
     numbers: Mapping[int, Identity]
     ids: Mapping[str, int]
+    tag: Mid | None
+    """The section that we propose to lead the bundle."""
     recv: Mapping[Mid, RecvSpec]
     """Receive specs that are live although the answer is not here yet."""
 
@@ -203,11 +207,11 @@ class Negotiator:
         spec = rules.data_spec(data.remote) if data is not None and data.remote is not None else None
         numbers, ids = _learn(agreed.numbers, agreed.ids, offer.sections, slots)
         recv, send, ended = _difference(_live_lines(agreed), slots)
-        remote = offer.remote if _is_news(offer.remote, agreed.remote) else None
+        tag = next(iter(order or live), None)
         delta = Delta(
             sdp=sdp,
             mids=tuple(item.mid for item in plan if item.mid is not None),
-            remote=remote,
+            remote=_remote_news(offer.remote, agreed.remote, agreed.tag, tag),
             recv=recv,
             send=send,
             ended=ended,
@@ -218,6 +222,7 @@ class Negotiator:
             session=offer.session,
             session_text=offer.session_text,
             remote=offer.remote or agreed.remote,
+            tag=tag,
             transport=transport,
             data=spec,
             numbers=numbers,
@@ -253,8 +258,11 @@ class Negotiator:
         recv = {
             slot.plan.mid: spec for slot in slots if slot.plan.mid and (spec := _early_recv(slot, memo)) is not None
         }
-        delta = Delta(sdp=sdp, mids=mids, recv=tuple(recv.values()))
-        self._pending = _LocalOffer(tuple(slots), self._transport, numbers, ids, recv)
+        tag = next(iter(live), None)
+        # The peer may act upon it before its answer is here.
+        remote = _remote_news(None, agreed.remote, agreed.tag, tag)
+        delta = Delta(sdp=sdp, mids=mids, remote=remote, recv=tuple(recv.values()))
+        self._pending = _LocalOffer(tuple(slots), self._transport, numbers, ids, tag, recv)
         self._version += 1
         self._next_mid = next_mid
         return delta
@@ -297,8 +305,9 @@ class Negotiator:
                 else MLine(-1, mid, early.kind, Direction.INACTIVE, recv=early)
             )
         recv, send, ended = _difference(before, slots)
+        tag = next((mids[index] for index in _tagged_first(session, mids, live)), None)
         delta = Delta(
-            remote=remote if _is_news(remote, agreed.remote) else None,
+            remote=_remote_news(remote, agreed.remote, offer.tag, tag),
             recv=recv,
             send=send,
             ended=ended,
@@ -309,6 +318,7 @@ class Negotiator:
             session=session,
             session_text=head,
             remote=remote or agreed.remote,
+            tag=tag,
             transport=offer.transport,
             data=spec,
             numbers=numbers,
@@ -889,8 +899,18 @@ def _credentials(remote: RemoteTransport) -> tuple[str, str]:
     return remote.ufrag, remote.pwd
 
 
-def _is_news(remote: RemoteTransport | None, known: RemoteTransport | None) -> bool:
-    return remote is not None and remote != known
+def _remote_news(
+    remote: RemoteTransport | None, known: RemoteTransport | None, led: Mid | None, leads: Mid | None
+) -> RemoteTransport | None:
+    """What the engine is to be told of the peer's transport. led, leads: the section that lent the bundle its transport
+    until now, and the one that does from now on.
+
+    Chromium's transports belong to sections: when another section comes to lead the bundle, because the first was
+    stopped or its slot taken again, the whole bundle moves to that one's, which begins with a handshake.
+    """
+    if known is not None and led != leads:
+        return replace(remote or known, begins_anew=True)
+    return remote if remote != known else None
 
 
 def _check_same_connection(session: Session, remote: RemoteTransport | None, agreed: _Agreed) -> None:

@@ -67,6 +67,8 @@ struct Entry {
     remote: bool,
     /// Reading has stopped until the inbox is drained.
     stalled: bool,
+    /// It is open at both ends and waits for another association.
+    detached: bool,
 }
 
 impl Entry {
@@ -126,6 +128,7 @@ impl Channels {
                 queued: 0,
                 remote: false,
                 stalled: false,
+                detached: false,
             },
         );
         if let Some(sctp) = sctp
@@ -208,6 +211,8 @@ impl Channels {
         };
         entry.shared.set_closed();
         match sctp {
+            // The peer has it open still, and hears of its end on the next association.
+            _ if entry.detached => {}
             Some(sctp) if entry.phase != Phase::Waiting => {
                 entry.phase = Phase::Draining;
                 self.pump(sctp, id, cx);
@@ -277,6 +282,19 @@ impl Channels {
         self.resetting.clear();
     }
 
+    /// The association is over and another will come: every channel waits for it with what it has
+    /// queued, and those that were open go on where they were. What was on its way is lost.
+    pub fn detach(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.detached |= matches!(entry.phase, Phase::Open | Phase::Draining);
+            entry.phase = Phase::Waiting;
+            entry.stalled = false;
+        }
+        self.early.clear();
+        self.early_bytes = 0;
+        self.resetting.clear();
+    }
+
     /// Takes a channel that waits onto its stream.
     fn start(&mut self, sctp: &mut Sctp, id: ChannelId, cx: &mut Context<'_>) {
         let Some(entry) = self.entries.get(&id) else {
@@ -290,7 +308,8 @@ impl Channels {
             return;
         };
         // An OPEN is never sent on a stream the peer has opened; a negotiated one is shared.
-        let ours = entry.options.negotiated || !sctp.exists(stream);
+        let is_known = entry.options.negotiated || entry.detached;
+        let ours = is_known || !sctp.exists(stream);
         if !ours || self.resetting.contains(&stream) || !sctp.open(stream) {
             self.end(None, id, ChannelEnd::Refused, cx);
             return;
@@ -301,10 +320,16 @@ impl Channels {
         };
         entry.options.stream = Some(stream);
         entry.shared.set_max_message(sctp.max_send() as usize);
-        if entry.options.negotiated {
-            entry.phase = Phase::Open;
+        if is_known {
+            let was_open = std::mem::take(&mut entry.detached);
+            entry.phase = match was_open && entry.shared.is_closed() {
+                true => Phase::Draining,
+                false => Phase::Open,
+            };
             sctp.set_delivery(stream, &entry.options, cx.in_flight / 2);
-            cx.opened(entry);
+            if !was_open {
+                cx.opened(entry);
+            }
             self.read_early(stream, cx);
             self.read(sctp, stream, cx);
         } else {
@@ -466,6 +491,7 @@ impl Channels {
             queued: 0,
             remote: true,
             stalled: false,
+            detached: false,
         };
         cx.opened(&entry);
         self.named += name_bytes(&entry.options);

@@ -1,6 +1,9 @@
 //! A call of two peers on a shard that is never run: connected by ICE, DTLS and SCTP as clients do it,
 //! then told whatever the input says, with the right keys. Time is passed in.
 
+#[cfg(test)]
+mod restart;
+
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -298,6 +301,8 @@ impl FuzzCall {
             },
             10 => Command::Stats { transport, request },
             11 => Command::Close { transport },
+            13 if step.is_set() => return self.announce(peer),
+            13 => return self.begin_anew(peer, step.is_set()),
             12 => return self.open_channel(transport, step),
             13 => {
                 let policy = specs::layer_policy(step);
@@ -438,15 +443,8 @@ impl FuzzCall {
     pub(super) fn join(&mut self, index: u64) {
         let id = TransportId(index + 1);
         let certificate = CERTIFICATES.with(|(_, theirs)| theirs.clone());
-        let fingerprint = digest::digest(&digest::SHA256, &certificate.certificate);
-        let hex: Vec<String> = fingerprint
-            .as_ref()
-            .iter()
-            .map(|b| format!("{b:02X}"))
-            .collect();
-        let config = dimpl::Config::builder().build().expect("the defaults fit");
-        let mut dtls = Dtls::new_12(Arc::new(config), certificate, self.now);
-        dtls.set_active(true);
+        let remote = description(&certificate, false);
+        let dtls = client(certificate, self.now);
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         socket
             .set_nonblocking(true)
@@ -466,13 +464,7 @@ impl FuzzCall {
         self.command(Command::Apply {
             transport: id,
             request: RequestId(1),
-            remote: Some(RemoteTransport {
-                ufrag: "peer".into(),
-                pwd: PASSWORD.into(),
-                fingerprint: format!("sha-256 {}", hex.join(":")),
-                setup: Setup::Active,
-                candidates: Vec::new(),
-            }),
+            remote: Some(remote),
             media: sections(id),
             data: Some(DataSpec {
                 port: 5000,
@@ -495,6 +487,12 @@ impl FuzzCall {
         let peer = index as usize;
         let check = self.peers[peer].check(true);
         self.datagram(addr, &check);
+        self.shake_hands(peer);
+        assert!(self.peers[peer].sealer.is_some(), "no handshake");
+        self.talk(peer);
+    }
+
+    fn shake_hands(&mut self, peer: usize) {
         for _ in 0..20 {
             // A client's first flight is asked for by its clock.
             let _ = self.peers[peer].dtls.handle_timeout(self.now);
@@ -502,7 +500,31 @@ impl FuzzCall {
             self.shard.finish(self.now);
             self.listen(peer);
         }
-        assert!(self.peers[peer].sealer.is_some(), "no handshake");
+    }
+
+    /// The peer says that it may begin its association anew.
+    fn announce(&mut self, peer: usize) {
+        let remote = CERTIFICATES.with(|(_, theirs)| description(theirs, true));
+        self.command(Command::Apply {
+            transport: self.peers[peer].id,
+            request: RequestId(1),
+            remote: Some(remote),
+            media: MediaChange::default(),
+            data: None,
+        });
+    }
+
+    /// The peer does so, and leaves the old one first if `parts`.
+    fn begin_anew(&mut self, peer: usize, parts: bool) {
+        if parts {
+            // An association that has ended already ends again.
+            let _ = self.peers[peer].dtls.close();
+            self.flush_dtls(peer);
+        }
+        let certificate = CERTIFICATES.with(|(_, theirs)| theirs.clone());
+        self.peers[peer].dtls = client(certificate, self.now);
+        self.peers[peer].sctp = SctpClient::default();
+        self.shake_hands(peer);
         self.talk(peer);
     }
 
@@ -557,6 +579,31 @@ impl FuzzCall {
 }
 
 const PASSWORD: &str = "a password of some length";
+
+fn client(certificate: DtlsCertificate, now: Instant) -> Dtls {
+    let config = dimpl::Config::builder().build().expect("the defaults fit");
+    let mut dtls = Dtls::new_12(Arc::new(config), certificate, now);
+    dtls.set_active(true);
+    dtls
+}
+
+/// What the owner of the certificate says of its transport.
+fn description(certificate: &DtlsCertificate, begins_anew: bool) -> RemoteTransport {
+    let fingerprint = digest::digest(&digest::SHA256, &certificate.certificate);
+    let hex: Vec<String> = fingerprint
+        .as_ref()
+        .iter()
+        .map(|b| format!("{b:02X}"))
+        .collect();
+    RemoteTransport {
+        ufrag: "peer".into(),
+        pwd: PASSWORD.into(),
+        fingerprint: format!("sha-256 {}", hex.join(":")),
+        setup: Setup::Active,
+        candidates: Vec::new(),
+        begins_anew,
+    }
+}
 
 impl FuzzPeer {
     fn check(&self, nominate: bool) -> Vec<u8> {

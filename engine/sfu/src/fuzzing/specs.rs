@@ -19,6 +19,7 @@ pub fn remote(input: &mut Input<'_>) -> RemoteTransport {
             _ => Setup::ActPass,
         },
         candidates: vec![input.text()],
+        begins_anew: input.below(2) == 0,
     }
 }
 

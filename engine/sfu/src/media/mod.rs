@@ -202,7 +202,8 @@ impl Media {
     }
 
     /// Installs what DTLS agreed on. Until then nothing is opened or sent. Keys of the wrong length
-    /// for their profile install nothing.
+    /// for their profile install nothing. Later keys take the place of the earlier ones, and every
+    /// stream goes on.
     pub fn set_keys(&mut self, transport: TransportId, keys: &SrtpKeys) {
         let Some(&key) = self.transport_keys.get(&transport) else {
             return;
@@ -210,6 +211,11 @@ impl Media {
         let hasher = self.random.hasher();
         let held = &mut self.transports[key];
         let was_ready = held.is_ready();
+        if let (Some(opener), Some(sealer)) = (&mut held.opener, &mut held.sealer) {
+            opener.renew(keys.profile, &keys.remote);
+            sealer.renew(keys.profile, &keys.local);
+            return;
+        }
         held.opener = Opener::new(keys.profile, &keys.remote, hasher.clone());
         held.sealer = Sealer::new(keys.profile, &keys.local, hasher);
         if let Some(sealer) = &mut held.sealer {

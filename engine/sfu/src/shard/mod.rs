@@ -282,7 +282,7 @@ impl Shard {
             Some(Kind::Dtls) => match self.demux.sender(&datagram.from) {
                 Some(key) => self.with_peer(key, now, |peer, world| {
                     peer.count_in(bytes.len());
-                    peer.on_dtls(bytes, world)
+                    peer.on_dtls(datagram.from, bytes, world)
                 }),
                 None => self.counts.drop_dtls_unknown_sender += 1,
             },
@@ -425,9 +425,8 @@ impl Shard {
                 ufrag,
                 pwd,
             } => {
-                let certificate = self.certificate.clone();
                 let mut world = self.world(now);
-                let peer = Peer::new(transport, group, ufrag, pwd, &certificate, &mut world);
+                let peer = Peer::new(transport, group, ufrag, pwd, &mut world);
                 let key = self.peers.vacant_key();
                 for ufrag in peer.ufrags() {
                     self.demux.add_ufrag(ufrag, key);
@@ -712,6 +711,7 @@ impl Shard {
         let world = World {
             now,
             config: &self.config,
+            certificate: &self.certificate,
             arena: &mut self.arena,
             media: &mut self.media,
             media_events: &mut self.media_events,

@@ -210,11 +210,27 @@ impl Cipher {
     }
 }
 
+/// What is known of one SSRC's packets, over all keys it has had.
+struct Stream {
+    window: Window,
+    /// Where the roll-over counter of the present key began; `None`: no packet yet under that key.
+    base: Option<u64>,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Stream {
+            window: Window::default(),
+            base: Some(0),
+        }
+    }
+}
+
 /// Protects what we send.
 pub struct Sealer {
     rtp: Cipher,
     rtcp: Cipher,
-    sent: HashMap<u32, Window, RandomState>,
+    sent: HashMap<u32, Stream, RandomState>,
     rtcp_index: u32,
 }
 
@@ -229,6 +245,17 @@ impl Sealer {
             sent: HashMap::with_hasher(hasher),
             rtcp_index: 0,
         })
+    }
+
+    /// Goes on under other keys, as [`Opener::renew`] does. False: they are of the wrong length, and
+    /// nothing has changed.
+    pub fn renew(&mut self, profile: SrtpProfile, master: &MasterKey) -> bool {
+        let Some((rtp, rtcp)) = Cipher::pair(profile, master) else {
+            return false;
+        };
+        (self.rtp, self.rtcp, self.rtcp_index) = (rtp, rtcp, 0);
+        self.sent.values_mut().for_each(|stream| stream.base = None);
+        true
     }
 
     /// Bytes an RTP packet grows by.
@@ -275,12 +302,16 @@ impl Sealer {
         if self.sent.len() >= MAX_STREAMS && !self.sent.contains_key(&ssrc) {
             return Err(SealError::Exhausted);
         }
-        let window = self.sent.entry(ssrc).or_default();
-        if !window.is_fresh(index) {
+        let stream = self.sent.entry(ssrc).or_default();
+        if !stream.window.is_fresh(index) {
             return Err(SealError::Repeated);
         }
+        // The peer takes the first packet it sees under a key for one before any roll-over.
+        let base = *stream.base.get_or_insert(index & !0xffff);
+        let spent = index.checked_sub(base).ok_or(SealError::Repeated)?;
         // Marked before the cipher runs: whatever happens then, this index is spent.
-        window.mark(index);
+        stream.window.mark(index);
+        let index = spent;
 
         match &self.rtp {
             Cipher::Gcm(cipher) => cipher.seal_rtp(packet, header_len, len, ssrc, index),
@@ -316,7 +347,7 @@ impl Sealer {
 pub struct Opener {
     rtp: Cipher,
     rtcp: Cipher,
-    received: HashMap<u32, Window, RandomState>,
+    received: HashMap<u32, Stream, RandomState>,
     rtcp_received: HashMap<u32, Window, RandomState>,
 }
 
@@ -330,6 +361,21 @@ impl Opener {
             received: HashMap::with_hasher(hasher.clone()),
             rtcp_received: HashMap::with_hasher(hasher),
         })
+    }
+
+    /// Goes on under other keys: roll-over counters, RTCP indices and what was seen of them begin anew
+    /// (RFC 3711 §3.3.1), while the indices told of each stream go on from where they were. False: the
+    /// keys are of the wrong length, and nothing has changed.
+    pub fn renew(&mut self, profile: SrtpProfile, master: &MasterKey) -> bool {
+        let Some((rtp, rtcp)) = Cipher::pair(profile, master) else {
+            return false;
+        };
+        (self.rtp, self.rtcp) = (rtp, rtcp);
+        self.rtcp_received.clear();
+        self.received
+            .values_mut()
+            .for_each(|stream| stream.base = None);
+        true
     }
 
     /// Opens an SRTP packet in place.
@@ -349,26 +395,37 @@ impl Opener {
             .filter(|len| *len >= header_len && header_len >= 12)
             .ok_or(OpenError::Malformed)?;
         let is_full = self.received.len() >= MAX_STREAMS;
-        let window = self.received.get_mut(&ssrc);
-        let index = match &window {
-            Some(window) => window.estimate(seq),
+        let stream = self.received.get_mut(&ssrc);
+        let index = match &stream {
+            Some(stream) => stream.window.estimate(seq),
             None => u64::from(seq),
         };
-        if window.as_ref().is_some_and(|w| !w.is_fresh(index)) {
+        if stream
+            .as_ref()
+            .is_some_and(|stream| !stream.window.is_fresh(index))
+        {
             return Err(OpenError::Replayed);
         }
+        let base = match &stream {
+            Some(stream) => stream.base.unwrap_or(index & !0xffff),
+            None => 0,
+        };
+        // From before the first packet under this key: it was under another.
+        let counted = index.checked_sub(base).ok_or(OpenError::Replayed)?;
 
         match &self.rtp {
-            Cipher::Gcm(cipher) => cipher.open_rtp(packet, header_len, ssrc, index),
-            Cipher::Cm(cipher) => cipher.open_rtp(packet, header_len, ssrc, index),
+            Cipher::Gcm(cipher) => cipher.open_rtp(packet, header_len, ssrc, counted),
+            Cipher::Cm(cipher) => cipher.open_rtp(packet, header_len, ssrc, counted),
         }
         .ok_or(OpenError::Forged)?;
 
-        match window {
-            Some(window) => window.mark(index),
+        let stream = match stream {
+            Some(stream) => stream,
             None if is_full => return Err(OpenError::Exhausted),
-            None => self.received.entry(ssrc).or_default().mark(index),
-        }
+            None => self.received.entry(ssrc).or_default(),
+        };
+        stream.base = Some(base);
+        stream.window.mark(index);
         Ok((len, index))
     }
 

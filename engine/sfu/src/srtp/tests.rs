@@ -329,3 +329,57 @@ proptest! {
         prop_assert!(opener.open_rtp(&mut datagram, 12, 1, 2).is_err());
     }
 }
+
+#[test]
+fn streams_go_on_under_other_keys_and_their_roll_over_counters_begin_anew() {
+    for profile in PROFILES {
+        let (mut sealer, mut opener) = pair(profile);
+        for index in [65_535, 65_536, 65_537] {
+            let sealed = seal(&mut sealer, index, b"old").unwrap();
+            assert_eq!(open(&mut opener, &sealed).unwrap().1, index);
+        }
+        let old = seal(&mut sealer, 65_538, b"old").unwrap();
+        let other =
+            MasterKey::new(&vec![3; profile.key_len()], &vec![5; profile.salt_len()]).unwrap();
+
+        assert!(sealer.renew(profile, &other) && opener.renew(profile, &other));
+
+        // A peer that knows nothing of what was before takes it for a first packet.
+        let mut fresh = Opener::new(profile, &other, hasher()).unwrap();
+        let sealed = seal(&mut sealer, 65_540, b"new").unwrap();
+        assert_eq!(
+            open(&mut fresh, &sealed).unwrap(),
+            (packet(65_540, b"new"), 4)
+        );
+        assert_eq!(open(&mut opener, &sealed).unwrap().1, 65_540);
+        assert_eq!(open(&mut opener, &sealed), Err(OpenError::Replayed));
+        assert_eq!(open(&mut opener, &old), Err(OpenError::Forged));
+        assert_eq!(seal(&mut sealer, 65_540, b"new"), Err(SealError::Repeated));
+        assert_eq!(seal(&mut sealer, 65_000, b"new"), Err(SealError::Repeated));
+    }
+}
+
+#[test]
+fn rtcp_under_other_keys_counts_from_nothing() {
+    let profile = SrtpProfile::AeadAes128Gcm;
+    let (mut sealer, mut opener) = pair(profile);
+    let report = |sealer: &mut Sealer| {
+        let mut buf = [0; 64];
+        buf[..8].copy_from_slice(&[0x80, 201, 0, 1, 0, 0, 0, 7]);
+        let len = sealer.seal_rtcp(&mut buf, 8).unwrap();
+        buf[..len].to_vec()
+    };
+    assert!(opener.open_rtcp(&mut report(&mut sealer)).is_ok());
+    let other = MasterKey::new(&[3; 16], &[5; 12]).unwrap();
+
+    assert!(sealer.renew(profile, &other) && opener.renew(profile, &other));
+
+    let sealed = report(&mut sealer);
+    assert_eq!(sealed[sealed.len() - 4..], [0x80, 0, 0, 0]);
+    assert!(opener.open_rtcp(&mut sealed.clone()).is_ok());
+    assert_eq!(
+        opener.open_rtcp(&mut sealed.clone()),
+        Err(OpenError::Replayed)
+    );
+    assert!(!sealer.renew(SrtpProfile::AeadAes256Gcm, &other));
+}

@@ -132,11 +132,17 @@ impl Ice {
         accepted.evicted = self.admit(from);
         // RFC 8445 §8.1.1 lets a peer nominate again; the last word counts, since a peer that moves
         // to another network nominates there and is silent here.
-        if request.use_candidate() && self.selected != Some(from) {
-            self.selected = Some(from);
-            accepted.selected = true;
-        }
+        accepted.selected = request.use_candidate() && self.select(from);
         Check::Accepted(accepted)
+    }
+
+    /// Has datagrams go to a sender that has passed a check. False: they do, or it has not.
+    pub fn select(&mut self, sender: SocketAddr) -> bool {
+        let is_news = self.selected != Some(sender) && self.senders.contains(&sender);
+        if is_news {
+            self.selected = Some(sender);
+        }
+        is_news
     }
 
     /// Writes the answer to an authentic check into `buffer` and returns its length, 0 if it does not

@@ -8,6 +8,7 @@ pub(crate) mod dcep;
 pub(crate) mod dtls;
 pub(crate) mod ice;
 pub(crate) mod liveness;
+pub(crate) mod restart;
 pub(crate) mod sctp;
 
 use std::net::SocketAddr;
@@ -32,12 +33,14 @@ use budget::Budget;
 use dtls::{Broken, Certificate, Dtls, Fingerprint, Heard};
 use ice::{Accepted, Check, Ice};
 use liveness::{Liveness, Pulse};
-use sctp::Sctp;
+use restart::{Restart, Taken};
+use sctp::{Happened, Sctp};
 
 /// What a peer needs of its shard while it does something.
 pub(crate) struct World<'a> {
     pub now: Instant,
     pub config: &'a EngineConfig,
+    pub certificate: &'a Certificate,
     pub arena: &'a mut Arena,
     pub media: &'a mut Media,
     pub media_events: &'a mut Vec<MediaEvent>,
@@ -50,6 +53,7 @@ pub(crate) struct World<'a> {
 pub(crate) struct Remote {
     ufrag: String,
     fingerprint: Fingerprint,
+    begins_anew: bool,
 }
 
 impl Remote {
@@ -62,6 +66,7 @@ impl Remote {
         Ok(Remote {
             ufrag: remote.ufrag.clone(),
             fingerprint,
+            begins_anew: remote.begins_anew,
         })
     }
 }
@@ -71,6 +76,10 @@ pub(crate) struct Peer {
     group: GroupId,
     ice: Ice,
     dtls: Dtls,
+    /// The peer has announced another association than that.
+    restart: Option<Restart>,
+    /// It has also left the old one, and the new one is awaited.
+    is_between: bool,
     sctp: Option<Sctp>,
     channels: Channels,
     liveness: Liveness,
@@ -99,7 +108,6 @@ impl Peer {
         group: GroupId,
         ufrag: String,
         pwd: String,
-        certificate: &Certificate,
         world: &mut World<'_>,
     ) -> Peer {
         world.media.open(id, group);
@@ -107,7 +115,9 @@ impl Peer {
             id,
             group,
             ice: Ice::new(ufrag, pwd),
-            dtls: Dtls::new(certificate, world.now),
+            dtls: Dtls::new(world.certificate, world.now),
+            restart: None,
+            is_between: false,
             sctp: None,
             channels: Channels::default(),
             liveness: Liveness::new(world.now, world.config.disconnected, world.config.failed),
@@ -143,8 +153,9 @@ impl Peer {
             self.connect_by
         };
         let dtls = self.dtls.deadline();
+        let restart = self.restart.as_ref().and_then(Restart::deadline);
         let sctp = self.sctp.as_ref().and_then(Sctp::deadline);
-        [alive, dtls, sctp].into_iter().flatten().min()
+        [alive, dtls, restart, sctp].into_iter().flatten().min()
     }
 
     // ── datagrams ───────────────────────────────────────────────────────────────────────────────
@@ -175,25 +186,38 @@ impl Peer {
         }
         self.heard(world);
         if accepted.selected {
-            world.media.set_route(self.id, from);
-            // A destination that moves without end is followed, and no longer told.
-            if self.budget.take(world.now) {
-                self.post(
-                    world,
-                    Event::IceSelected {
-                        transport: self.id,
-                        remote: from,
-                        protocol: "udp",
-                    },
-                );
-            }
+            self.route(from, world);
         }
         self.settle(world);
         Some(accepted)
     }
 
     /// Takes a DTLS datagram of a sender that ICE has admitted.
-    pub fn on_dtls(&mut self, datagram: &[u8], world: &mut World<'_>) -> Result<(), Reason> {
+    pub fn on_dtls(
+        &mut self,
+        from: SocketAddr,
+        datagram: &[u8],
+        world: &mut World<'_>,
+    ) -> Result<(), Reason> {
+        if let Some(restart) = &mut self.restart {
+            let (packets, bytes) = (&mut self.packets_out, &mut self.bytes_out);
+            let arena = &mut *world.arena;
+            let certificate = world.certificate;
+            let taken =
+                restart.on_datagram(world.now, from, datagram, certificate, &mut |to, record| {
+                    *packets += 1;
+                    *bytes += record.len() as u64;
+                    arena.push_bytes(to, record);
+                });
+            match taken {
+                Taken::Old => {}
+                Taken::New => return Ok(()),
+                Taken::Ready(dtls, keys) => {
+                    self.begin_anew(from, *dtls, keys, world);
+                    return Ok(());
+                }
+            }
+        }
         let progress = self.with_dtls(world, |dtls, now, heard| {
             dtls.on_datagram(now, datagram, heard)
         })?;
@@ -229,6 +253,12 @@ impl Peer {
         let now = world.now;
         if self.dtls.deadline().is_some_and(|at| at <= now) {
             self.with_dtls(world, |dtls, now, heard| dtls.on_timer(now, heard))?;
+        }
+        if let Some(restart) = &mut self.restart {
+            let arena = &mut *world.arena;
+            restart.on_timer(now, &mut |to, record| {
+                arena.push_bytes(to, record);
+            });
         }
         if let Some(sctp) = &mut self.sctp
             && sctp.deadline().is_some_and(|at| at <= now)
@@ -292,6 +322,12 @@ impl Peer {
         self.with_dtls(world, |dtls, _, heard| {
             dtls.expect(remote.fingerprint, heard)
         })?;
+        if remote.begins_anew && self.dtls.is_ready() {
+            match &mut self.restart {
+                Some(restart) => restart.extend(world.now),
+                None => self.restart = Some(Restart::new(remote.fingerprint, world.now)),
+            }
+        }
         self.settle(world);
         Ok(())
     }
@@ -434,11 +470,27 @@ impl Peer {
     // ── inside ──────────────────────────────────────────────────────────────────────────────────
 
     fn is_connected(&self) -> bool {
-        self.ice.selected().is_some() && self.dtls.is_ready()
+        self.ice.selected().is_some() && self.dtls.is_ready() && !self.is_between
     }
 
     fn destination(&self) -> Option<SocketAddr> {
         self.ice.selected().or(self.reply_to)
+    }
+
+    /// Datagrams go there from now on.
+    fn route(&mut self, to: SocketAddr, world: &mut World<'_>) {
+        world.media.set_route(self.id, to);
+        // A destination that moves without end is followed, and no longer told.
+        if self.budget.take(world.now) {
+            self.post(
+                world,
+                Event::IceSelected {
+                    transport: self.id,
+                    remote: to,
+                    protocol: "udp",
+                },
+            );
+        }
     }
 
     fn heard(&mut self, world: &mut World<'_>) {
@@ -486,8 +538,14 @@ impl Peer {
         if let Some(keys) = ready {
             self.on_ready(keys, world);
         }
-        if goodbye {
+        if goodbye && self.restart.is_none() {
             return Err(Reason::Peer);
+        }
+        if goodbye {
+            self.is_between = true;
+            self.renew_sctp(world);
+            self.expect_peer(world);
+            self.settle(world);
         }
         result.map_err(|broken| match broken {
             Broken::Handshake => Reason::Dtls,
@@ -512,6 +570,36 @@ impl Peer {
         self.settle(world);
     }
 
+    /// The association the peer has announced is there: everything goes on under its keys.
+    fn begin_anew(
+        &mut self,
+        from: SocketAddr,
+        dtls: Dtls,
+        keys: Option<SrtpKeys>,
+        world: &mut World<'_>,
+    ) {
+        // A handshake says more than the nomination, which may be on its way still.
+        if self.ice.select(from) {
+            self.route(from, world);
+        }
+        self.dtls = dtls;
+        self.restart = None;
+        self.is_between = false;
+        self.renew_sctp(world);
+        self.on_ready(keys, world);
+    }
+
+    /// The SCTP association ends with the DTLS one that carried it, and the channels do not: libwebrtc
+    /// keeps them on the streams they had, and opens none anew.
+    fn renew_sctp(&mut self, world: &mut World<'_>) {
+        if let Some(sctp) = &mut self.sctp {
+            let max_send = sctp.max_send();
+            *sctp = Sctp::new(world.config, world.now);
+            sctp.set_max_send(max_send);
+            self.channels.detach();
+        }
+    }
+
     fn with_channels(
         &mut self,
         world: &mut World<'_>,
@@ -534,6 +622,11 @@ impl Peer {
     fn run_sctp(&mut self, world: &mut World<'_>) -> Result<(), Reason> {
         loop {
             while let Some(what) = self.sctp.as_mut().and_then(Sctp::poll) {
+                if what == Happened::Lost && self.restart.is_some() {
+                    // The peer says so on its way to another.
+                    self.renew_sctp(world);
+                    continue;
+                }
                 self.with_channels(world, |channels, sctp, cx| {
                     if let Some(sctp) = sctp {
                         channels.happened(sctp, what, cx);

@@ -74,6 +74,7 @@ impl Peer {
             fingerprint: api.local_dtls_fingerprint().to_string(),
             setup: Setup::Active,
             candidates: vec![],
+            begins_anew: false,
         }
     }
 
