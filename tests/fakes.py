@@ -99,7 +99,7 @@ class FakeEngine:
     def has_room(self, commands: int = 1) -> bool:
         return not self.is_busy
 
-    def create_transport(self, *, group: int, on_event: TransportListener) -> FakeTransport:
+    def create_transport(self, *, group: int, on_event: TransportListener, lite: bool = True) -> FakeTransport:
         self._check()
         if len(self.transports) >= self.config.max_transports:
             raise EngineRefused(
@@ -108,7 +108,7 @@ class FakeEngine:
         in_group = sum(t.group == group for t in self.transports.values())
         if in_group >= self.config.max_transports_per_group:
             raise EngineRefused(f"no more transports in this group: {in_group} of {in_group} exist")
-        transport = FakeTransport(self, TransportId(self.next_id()), group, on_event)
+        transport = FakeTransport(self, TransportId(self.next_id()), group, on_event, lite)
         self.transports[transport.id] = transport
         return transport
 
@@ -152,10 +152,13 @@ class FakeEngine:
 class FakeTransport:
     """One transport; its peer is whoever writes the test."""
 
-    def __init__(self, engine: FakeEngine, id: TransportId, group: int, on_event: TransportListener) -> None:
+    def __init__(
+        self, engine: FakeEngine, id: TransportId, group: int, on_event: TransportListener, lite: bool
+    ) -> None:
         self.engine = engine
         self.id = id
         self.group = group
+        self.is_lite = lite
         self.phase = TransportPhase.NEW
         self.is_closed = False
         self.remote: RemoteTransport | None = None
@@ -342,6 +345,7 @@ class FakeTransport:
             pwd=f"password{self.id:08}{self._generation:08}",
             fingerprint=FINGERPRINT,
             candidates=(f"candidate:1 1 udp 2130706431 127.0.0.1 {port} typ host",),
+            lite=self.is_lite,
         )
 
     def _why_not(
@@ -350,7 +354,7 @@ class FakeTransport:
         if self._refusal is not None:
             reason, self._refusal = self._refusal, None
             return reason
-        if remote is not None and remote.setup is Setup.PASSIVE:
+        if remote is not None and remote.setup is Setup.PASSIVE and self.is_lite:
             return "setup is passive: the engine is the DTLS server"
         senders = {c.mid: c.spec.ssrc for c in self.consumers.values() if (c.mid, Flow.SEND) not in end}
         for spec in send:

@@ -66,8 +66,8 @@ class Engine:
     def has_room(self, commands: int = 1) -> bool:
         """Whether so many commands fit. Python is the queue's only producer: a yes holds until the next call."""
 
-    def create_transport(self, *, group: int) -> Transport:
-        """Make an ICE-lite transport. Raises EngineRefused when there are as many as there may be."""
+    def create_transport(self, *, group: int, lite: bool = True) -> Transport:
+        """Make a transport, with ICE-lite or full ICE. Raises EngineRefused when there are as many as there may be."""
 
     def broadcast(self, channels: Sequence[Channel], data: bytes, *, text: bool = False) -> int:
         """Send one message on many channels with one command; how many took it."""

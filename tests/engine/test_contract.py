@@ -293,6 +293,18 @@ async def test_a_peer_that_will_not_open_the_handshake_is_refused(rig: Rig, engi
         await transport.apply(remote=remote)
 
 
+async def test_a_transport_with_full_ice_says_so_and_opens_the_handshake(rig: Rig, engine: Engine) -> None:
+    call = await rig.call(engine)
+    remote = replace(call.peer.remote(), setup=Setup.PASSIVE, controls=False)
+    transport = engine.create_transport(group=1, on_event=Ear(), lite=False)
+
+    await transport.apply(remote=remote)
+
+    assert call.transport.params.lite
+    assert not transport.params.lite
+    assert not transport.restart_ice().lite
+
+
 async def test_the_first_packet_of_a_producer_is_told_once(rig: Rig, engine: Engine) -> None:
     call = await rig.call(engine, recv=[receiving("0")], data=DATA)
     await call.peer.connect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -684,6 +685,53 @@ def test_a_peer_that_stops_its_first_section_in_an_answer_is_told_of_too() -> No
     assert offer.remote is None
     assert answered.remote is not None
     assert answered.remote.begins_anew
+
+
+def test_a_full_agent_takes_the_part_that_its_peer_leaves() -> None:
+    full, lite = Negotiator(Caps(), replace(transport(), lite=False), random=Random(1)), negotiator(seed=2)
+
+    offered = full.offer([send(Kind.AUDIO)])
+    lite.on_offer(offered.sdp or "")
+    answered = lite.answer(())
+    called = full.on_answer(answered.sdp or "")
+    again = lite.offer([MLinePlan(Mid("0"), Kind.AUDIO, Direction.RECVONLY)])
+    full.on_offer(again.sdp or "")
+    repeated = full.answer(())
+
+    assert "a=ice-lite" not in lines_of(offered)
+    assert {"a=ice-lite", "a=setup:passive"} <= set(lines_of(answered))
+    assert called.remote is not None
+    assert (called.remote.setup, called.remote.controls) == (Setup.PASSIVE, False)
+    assert called.remote.candidates == transport().candidates
+    assert "a=setup:active" in lines_of(repeated)
+    assert repeated.remote is None
+
+
+def test_a_full_agent_opens_the_handshake_with_whoever_offers_and_is_no_client_yet() -> None:
+    for is_lite, setup, opens in (
+        (True, Setup.ACTPASS, True),
+        (False, Setup.ACTPASS, True),
+        (False, Setup.ACTIVE, False),
+        (False, Setup.PASSIVE, True),
+    ):
+        server = Negotiator(Caps(), replace(transport(), lite=False), random=Random(1))
+        offer = describe([named(AUDIO, "a")], setup, "peer", PEER, "7")
+        server.on_offer(offer.replace("t=0 0\r\n", "t=0 0\r\na=ice-lite\r\n") if is_lite else offer)
+        delta = server.answer(())
+
+        assert delta.remote is not None
+        assert delta.remote.setup is (Setup.PASSIVE if opens else Setup.ACTIVE)
+        assert f"a=setup:{'active' if opens else 'passive'}" in lines_of(delta)
+        assert delta.remote.controls is not is_lite
+
+
+def test_of_two_full_agents_the_one_that_offers_first_controls() -> None:
+    server = Negotiator(Caps(), replace(transport(), lite=False), random=Random(1))
+
+    first = connected(server, send(Kind.AUDIO))
+
+    assert first.remote is not None
+    assert (first.remote.setup, first.remote.controls) == (Setup.ACTIVE, False)
 
 
 def test_our_restart_waits_for_an_offer_of_ours() -> None:

@@ -334,6 +334,7 @@ pub fn remote_transport(value: &Bound<'_, PyAny>) -> PyResult<RemoteTransport> {
             other => return setup.unknown(other),
         },
         begins_anew: node.field("begins_anew")?.flag()?,
+        controls: node.field("controls")?.flag()?,
         candidates: node
             .field("candidates")?
             .items()?

@@ -59,12 +59,14 @@ impl Engine {
         self.inner.has_room(commands)
     }
 
-    #[pyo3(signature = (*, group))]
-    fn create_transport(&self, group: u64) -> PyResult<Transport> {
-        let made = self
-            .inner
-            .create_transport(GroupId(group))
-            .map_err(raised)?;
+    #[pyo3(signature = (*, group, lite = true))]
+    fn create_transport(&self, group: u64, lite: bool) -> PyResult<Transport> {
+        let group = GroupId(group);
+        let made = match lite {
+            true => self.inner.create_transport(group),
+            false => self.inner.create_full_transport(group),
+        }
+        .map_err(raised)?;
         Ok(Transport::new(self.inner.clone(), made))
     }
 

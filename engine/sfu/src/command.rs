@@ -26,7 +26,7 @@ pub struct ChannelId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Setup {
     Active,
-    /// Refused: the engine is the DTLS server in every flow.
+    /// Refused on an ICE-lite transport, which is the DTLS server in every flow.
     Passive,
     ActPass,
 }
@@ -45,6 +45,8 @@ pub struct RemoteTransport {
     /// The peer may soon begin its DTLS association anew, on the same terms: another section leads its
     /// bundle now.
     pub begins_anew: bool,
+    /// Which role of ICE the peer has (RFC 8445 §6.1.1). Every peer of a lite transport controls.
+    pub controls: bool,
 }
 
 impl fmt::Debug for RemoteTransport {
@@ -147,6 +149,8 @@ pub(crate) enum Command {
         group: GroupId,
         ufrag: String,
         pwd: String,
+        /// For full ICE: what our descriptions say.
+        candidates: Option<Arc<[String]>>,
     },
     Apply {
         transport: TransportId,
@@ -158,6 +162,7 @@ pub(crate) enum Command {
     AddRemoteCandidate {
         transport: TransportId,
         request: RequestId,
+        candidate: String,
     },
     RestartIce {
         transport: TransportId,

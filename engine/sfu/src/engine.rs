@@ -176,6 +176,21 @@ impl Engine {
     ///
     /// Errors: `Busy`, `Closed`, `TooManyTransports`, `TooManyInGroup`, `TooManyPending`.
     pub fn create_transport(&self, group: GroupId) -> Result<Transport, Error> {
+        self.create(group, true)
+    }
+
+    /// Makes a transport with full ICE, for a peer that is lite itself: it sends checks to the
+    /// candidates of the peer's description, and opens the DTLS handshake of a peer that will not.
+    ///
+    /// All transports share a socket, and what is not STUN is told apart by its sender: a description
+    /// whose candidates another connection uses already is refused.
+    ///
+    /// Errors: as of [`create_transport`](Self::create_transport).
+    pub fn create_full_transport(&self, group: GroupId) -> Result<Transport, Error> {
+        self.create(group, false)
+    }
+
+    fn create(&self, group: GroupId, is_lite: bool) -> Result<Transport, Error> {
         let port = &self.port;
         port.check()?;
         port.census.admit(group, &self.config)?;
@@ -186,6 +201,7 @@ impl Engine {
             group,
             ufrag: ufrag.clone(),
             pwd: pwd.clone(),
+            candidates: (!is_lite).then(|| self.candidates.clone()),
         });
         if let Err(error) = sent {
             port.census.leave(group, true);
@@ -253,17 +269,20 @@ impl Engine {
         Ok(applied)
     }
 
-    /// Takes a candidate of the peer, from `candidate:` on. A lite agent sends no checks and learns
-    /// the peer's addresses from those it receives (RFC 8445 §7.3.1.3), so any text is `Done` and none
-    /// is used. Errors: `Busy`, `Closed`.
+    /// Takes a candidate of the peer, from `candidate:` on; any text is `Done`. A lite agent sends no
+    /// checks and learns the peer's addresses from those it receives (RFC 8445 §7.3.1.3), so it uses
+    /// none. Errors: `Busy`, `Closed`.
     pub fn add_remote_candidate(
         &self,
         transport: TransportId,
-        _candidate: &str,
+        candidate: &str,
     ) -> Result<RequestId, Error> {
         let request = self.request();
-        self.port
-            .send(Command::AddRemoteCandidate { transport, request })?;
+        self.port.send(Command::AddRemoteCandidate {
+            transport,
+            request,
+            candidate: candidate.to_owned(),
+        })?;
         Ok(request)
     }
 

@@ -178,6 +178,7 @@ fn answer(offer: &str, stage: &mut Stage, transport: &parley_sfu::Transport) -> 
             setup: Setup::ActPass,
             candidates: vec![],
             begins_anew: false,
+            controls: true,
         }),
         data: Some(DataSpec {
             port: 5000,

@@ -44,7 +44,7 @@ from parley.engine.events import EngineEvent, TransportEvent, TransportPhase
 from parley.engine.specs import Flow, Kind, Mid, TransportParams
 from parley.errors import Reason
 from parley.ids import ParticipantId, PeerId, SubscriptionId, TrackId, mint, to_hex
-from parley.negotiation import Delta, NegotiationError, Negotiator, RemoteSection, SignalingState
+from parley.negotiation import Delta, IceMode, NegotiationError, Negotiator, RemoteSection, SignalingState
 
 log = structlog.get_logger(__name__)
 
@@ -126,7 +126,9 @@ class Peers:
         id = PeerId(mint(self._random))
         try:
             transport = self._engine.create_transport(
-                group=self._group_of[participant], on_event=lambda event: self._hear(id, event)
+                group=self._group_of[participant],
+                on_event=lambda event: self._hear(id, event),
+                lite=style.caps.ice is IceMode.LITE,
             )
         except EngineError as error:
             raise Busy(str(error)) from error

@@ -146,9 +146,11 @@ class Engine(Protocol):
     def has_room(self, commands: int = 1) -> bool:
         """Whether so many commands fit now. A yes stays true until the next call from this thread."""
 
-    def create_transport(self, *, group: int, on_event: TransportListener) -> Transport:
-        """Make an ICE-lite transport; its parameters are known at once.
+    def create_transport(self, *, group: int, on_event: TransportListener, lite: bool = True) -> Transport:
+        """Make a transport; its parameters are known at once.
 
+        lite: an ICE-lite agent, for clients. Otherwise a full one, for peers that are lite themselves: it sends checks
+        to the peer's candidates, and a description whose candidates another transport uses is refused.
         group: transports that belong together, an opaque number.
         on_event: hears everything about the transport, its producers and its channels, until
         `Transport.close` is called.

@@ -113,8 +113,8 @@ class LiveEngine:
     def has_room(self, commands: int = 1) -> bool:
         return self._native.has_room(commands)
 
-    def create_transport(self, *, group: int, on_event: TransportListener) -> LiveTransport:
-        transport = LiveTransport(self, self._native.create_transport(group=group), on_event)
+    def create_transport(self, *, group: int, on_event: TransportListener, lite: bool = True) -> LiveTransport:
+        transport = LiveTransport(self, self._native.create_transport(group=group, lite=lite), on_event, lite)
         self._transports[transport.id] = transport
         return transport
 
@@ -336,11 +336,11 @@ class LiveEngine:
 class LiveTransport:
     """`Transport` of the face."""
 
-    def __init__(self, engine: LiveEngine, native: _native.Transport, on_event: TransportListener) -> None:
+    def __init__(self, engine: LiveEngine, native: _native.Transport, on_event: TransportListener, lite: bool) -> None:
         self.engine = engine
         self.native = native
         self.id = TransportId(native.id)
-        self.params = _params(native)
+        self.params = _params(native, lite)
         self.producers: dict[Mid, LiveProducer] = {}
         self.consumers: dict[Mid, LiveConsumer] = {}
         self.channels: set[ChannelId] = set()
@@ -383,7 +383,7 @@ class LiveTransport:
     def restart_ice(self) -> TransportParams:
         self._check()
         self.native.restart_ice()
-        self.params = _params(self.native)
+        self.params = _params(self.native, self.params.lite)
         return self.params
 
     def set_bitrate(self, *, max_in_bps: int | None = None) -> None:
@@ -589,13 +589,13 @@ def _when(ago_s: float) -> float:
     return time.monotonic() - ago_s
 
 
-def _params(native: _native.Transport) -> TransportParams:
+def _params(native: _native.Transport, lite: bool) -> TransportParams:
     return TransportParams(
         ufrag=native.ufrag,
         pwd=native.pwd,
         fingerprint=native.fingerprint,
         candidates=tuple(native.candidates),
-        lite=True,
+        lite=lite,
     )
 
 

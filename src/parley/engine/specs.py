@@ -187,11 +187,13 @@ class RemoteTransport:
     fingerprint: str
     """Of the peer's certificate, as on the wire: `sha-256 AB:CD:…`; compared before a key is used."""
     setup: Setup
-    """The peer's role; the server is the DTLS server whatever was offered."""
+    """The peer's role. PASSIVE, where the server opens the handshake, only with full ICE."""
     candidates: tuple[str, ...] = ()
     """Remote candidates, each from `candidate:` on; may be empty, since peer-reflexive ones suffice."""
     begins_anew: bool = False
     """Whether the peer may soon begin DTLS anew on the same terms: another section leads its bundle now."""
+    controls: bool = True
+    """Whether it is the peer that nominates (RFC 8445 §6.1.1); of lite transports always."""
 
 
 @dataclass(frozen=True, slots=True)

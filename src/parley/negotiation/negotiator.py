@@ -163,7 +163,8 @@ class Negotiator:
         bundled = _bundled(session, sections, mids)
         views = self._views(session, sections, texts, mids, bundled)
         usable = [index for index, view in enumerate(views) if not sections[index].is_stopped and not view.refused]
-        remote = _remote_transport(session, sections, _tagged_first(session, mids, usable), agreed.remote)
+        tagged = _tagged_first(session, mids, usable)
+        remote = _remote_transport(session, sections, tagged, agreed.remote, lite=self._transport.lite, offers=True)
         _check_same_connection(session, remote, agreed)
         restart = (
             remote is not None and agreed.remote is not None and _credentials(remote) != _credentials(agreed.remote)
@@ -193,7 +194,9 @@ class Negotiator:
             transport = self._transport
         planned = _plan_by_mid(plan, offer.views)
 
-        dress = self._dress(transport, Setup.PASSIVE)
+        peer = offer.remote or agreed.remote
+        opens = peer is not None and peer.setup is Setup.PASSIVE
+        dress = self._dress(transport, Setup.ACTIVE if opens else Setup.PASSIVE)
         writer = _AnswerWriter(self, offer, dress, agreed.slots)
         slots = tuple(
             writer.slot(index, planned.get(view.mid), self._before(index, view))
@@ -285,7 +288,8 @@ class Negotiator:
         ]
         mids = tuple(slot.plan.mid or Mid("") for slot in offer.slots)
         _check_bundle_answer(session, live, mids)
-        remote = _remote_transport(session, sections, _tagged_first(session, mids, live), agreed.remote)
+        tagged = _tagged_first(session, mids, live)
+        remote = _remote_transport(session, sections, tagged, agreed.remote, lite=offer.transport.lite, offers=False)
         _check_same_connection(session, remote, agreed)
 
         memo = rules.Memo()
@@ -305,7 +309,7 @@ class Negotiator:
                 else MLine(-1, mid, early.kind, Direction.INACTIVE, recv=early)
             )
         recv, send, ended = _difference(before, slots)
-        tag = next((mids[index] for index in _tagged_first(session, mids, live)), None)
+        tag = next((mids[index] for index in tagged), None)
         delta = Delta(
             remote=_remote_news(remote, agreed.remote, offer.tag, tag),
             recv=recv,
@@ -854,12 +858,19 @@ def _tagged_first(session: Session, mids: Sequence[Mid], live: Sequence[int]) ->
 
 
 def _remote_transport(
-    session: Session, sections: Sequence[Section], live: Sequence[int], known: RemoteTransport | None
+    session: Session,
+    sections: Sequence[Section],
+    live: Sequence[int],
+    known: RemoteTransport | None,
+    *,
+    lite: bool,
+    offers: bool,
 ) -> RemoteTransport | None:
     """The peer's transport, from the tagged section or, where that says nothing, the next that does.
 
+    lite: whether our agent is. offers: whether this is an offer of the peer's.
     None when there is no live section. Raises BundleRefused where something is missing, or the peer would be the DTLS
-    server: that is this server's part in every connection.
+    server of a lite transport: that is this server's part there.
     """
     if not live:
         return None
@@ -871,7 +882,8 @@ def _remote_transport(
         raise BundleRefused("the description has no ICE credentials")
     if not fingerprints:
         raise BundleRefused("the description has no DTLS fingerprint")
-    if (section.setup or session.setup) is Setup.PASSIVE:
+    setup = section.setup or session.setup
+    if lite and setup is Setup.PASSIVE:
         raise BundleRefused("the peer insists on being the DTLS server")
     fingerprint = next((f for f in fingerprints if f.startswith("sha-256 ")), fingerprints[0])
     usable = tuple(dict.fromkeys(filter(_is_usable, (section.candidates or session.candidates)[:MAX_CANDIDATES])))
@@ -880,7 +892,14 @@ def _remote_transport(
         if set(usable) <= set(known.candidates):
             return known
         usable = tuple(dict.fromkeys((*known.candidates, *usable)))[:MAX_CANDIDATES]
-    return RemoteTransport(ufrag, pwd, fingerprint, Setup.ACTIVE, usable)
+    if lite:
+        return RemoteTransport(ufrag, pwd, fingerprint, Setup.ACTIVE, usable)
+    if setup is None or setup is Setup.ACTPASS:
+        # RFC 8842 §5.3: whoever answers opens the handshake, and keeps the part it has.
+        setup = known.setup if known is not None else Setup.PASSIVE if offers else Setup.ACTIVE
+    # RFC 8445 §6.1.1: a full agent controls a lite one; of two full ones whoever offers first does.
+    controls = known.controls if known is not None else offers and not session.ice_lite
+    return RemoteTransport(ufrag, pwd, fingerprint, setup, usable, controls=controls)
 
 
 def _is_usable(candidate: str) -> bool:

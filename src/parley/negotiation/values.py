@@ -39,7 +39,7 @@ class MidStyle(Enum):
 
 
 class IceMode(Enum):
-    """The kind of ICE agent a transport is to have; the value is what `Engine.create_transport` takes."""
+    """The kind of ICE agent a transport is to have."""
 
     LITE = "lite"
     FULL = "full"

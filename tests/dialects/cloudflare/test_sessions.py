@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from parley.core.core import Core
-from parley.engine.specs import Kind, LayerPolicy, Mid
+from parley.engine.specs import Kind, LayerPolicy, Mid, Setup
 from parley.negotiation import Direction
 from tests.dialects.cloudflare.client import OPUS, SECRET, VP8, App, line, local
 from tests.fakes import FakeClock
@@ -465,10 +465,28 @@ async def test_adapters_are_not_there_and_say_so(app: App) -> None:
         assert refused["errorCode"] == "invalid_params"
 
 
-async def test_a_session_for_a_third_party_is_refused(app: App) -> None:
-    refused = await app.call("POST", "sessions/new?thirdparty=TRUE", expect=503)
+async def test_a_session_for_a_third_party_calls_it(app: App) -> None:
+    session = await app.session("?thirdparty=TRUE")
+    item = {"location": "local", "trackName": "service", "kind": "audio", "bidirectionalMediaStream": True}
+    offered = await session.call("POST", "tracks/new", {"tracks": [item]})
+    [transport] = app.engine.transports.values()
 
-    assert refused["errorCode"] == "transport_unavailable_error"
+    # An ordinary session is the ICE-lite server that it is for.
+    called = await app.session(body={"sessionDescription": offered["sessionDescription"]})
+    answer = called.made["sessionDescription"]["sdp"]
+    mute = "".join(line for line in answer.splitlines(keepends=True) if not line.startswith("a=candidate:"))
+    body = {"sessionDescription": {"type": "answer", "sdp": mute}}
+    refused = await session.call("PUT", "renegotiate", body, expect=406)
+    body["sessionDescription"]["sdp"] = answer
+    await session.call("PUT", "renegotiate", body)
+
+    assert not transport.is_lite
+    assert "a=ice-lite" not in offered["sessionDescription"]["sdp"]
+    assert "a=setup:actpass" in offered["sessionDescription"]["sdp"]
+    assert refused["errorCode"] == "invalid_session_description"
+    assert refused["errorDescription"].endswith("a third party's answer has no candidates")
+    assert transport.remote is not None
+    assert (transport.remote.setup, transport.remote.controls) == (Setup.PASSIVE, False)
     assert (await app.call("POST", "sessions/new?thirdparty=maybe", expect=406))["errorCode"] == "invalid_params"
 
 

@@ -346,10 +346,11 @@ impl Channels {
         self.pump(sctp, id, cx);
     }
 
-    /// The lowest stream of our parity that nobody uses: the DTLS server has the odd ones (RFC 8832
-    /// §6).
+    /// The lowest stream of our parity that nobody uses: the DTLS server has the odd ones, the
+    /// client the even ones (RFC 8832 §6).
     fn free_stream(&self, sctp: &mut Sctp) -> Option<u16> {
-        (1..65_535u16).step_by(2).find(|stream| {
+        let first = u16::from(!sctp.is_client());
+        (first..65_535u16).step_by(2).find(|stream| {
             !self.by_stream.contains_key(stream)
                 && !self.resetting.contains(stream)
                 && !sctp.exists(*stream)

@@ -301,8 +301,8 @@ impl FuzzCall {
             },
             10 => Command::Stats { transport, request },
             11 => Command::Close { transport },
-            13 if step.is_set() => return self.announce(peer),
-            13 => return self.begin_anew(peer, step.is_set()),
+            14 if step.is_set() => return self.announce(peer),
+            14 => return self.begin_anew(peer, step.is_set()),
             12 => return self.open_channel(transport, step),
             13 => {
                 let policy = specs::layer_policy(step);
@@ -460,6 +460,7 @@ impl FuzzCall {
             group: GROUP,
             ufrag: ufrag.clone(),
             pwd: PASSWORD.into(),
+            candidates: None,
         });
         self.command(Command::Apply {
             transport: id,
@@ -602,6 +603,7 @@ fn description(certificate: &DtlsCertificate, begins_anew: bool) -> RemoteTransp
         setup: Setup::Active,
         candidates: Vec::new(),
         begins_anew,
+        controls: true,
     }
 }
 

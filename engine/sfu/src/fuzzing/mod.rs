@@ -179,6 +179,7 @@ impl FuzzShard {
                 group: GroupId(1),
                 ufrag: "0fuzz".into(),
                 pwd: "a password of some length".into(),
+                candidates: None,
             },
             self.now,
         );

@@ -20,6 +20,7 @@ pub fn remote(input: &mut Input<'_>) -> RemoteTransport {
         },
         candidates: vec![input.text()],
         begins_anew: input.below(2) == 0,
+        controls: input.below(2) == 0,
     }
 }
 

@@ -36,6 +36,7 @@ use crate::port::Port;
 use crate::spec::TransportId;
 use crate::strike;
 use crate::transport::dtls::Certificate;
+use crate::transport::full::addresses;
 use crate::transport::{Peer, World};
 
 const SOCKET: u64 = 0;
@@ -58,6 +59,8 @@ pub(crate) struct Shard {
     peers: Slab<Peer>,
     by_id: FxHashMap<TransportId, usize>,
     demux: Demux,
+    /// Transports with full ICE.
+    asking: Vec<usize>,
     stun_limit: StunLimit,
     timers: Timers,
     arena: Arena,
@@ -104,6 +107,7 @@ impl Shard {
             peers: Slab::new(),
             by_id: FxHashMap::default(),
             demux: Demux::new(),
+            asking: Vec::new(),
             timers: Timers::default(),
             arena: Arena::new(socket),
             watching_writable: false,
@@ -314,7 +318,7 @@ impl Shard {
             return;
         };
         if !message.is_binding_request() {
-            self.counts.drop_stun_unasked += 1;
+            self.on_stun_answer(from, message, now);
             return;
         }
         let found = message
@@ -324,6 +328,12 @@ impl Shard {
             self.counts.drop_stun_unknown_user += 1;
             return;
         };
+        if self.peers.get(key).is_some_and(Peer::is_full) {
+            if !self.full_stun(key, from, message, now) {
+                self.counts.drop_stun_integrity += 1;
+            }
+            return;
+        }
         let mut accepted = None;
         self.with_peer(key, now, |peer, world| {
             peer.count_in(bytes.len());
@@ -345,6 +355,48 @@ impl Shard {
         if let Some(retired) = accepted.retired {
             self.demux.remove_ufrag(&retired);
         }
+    }
+
+    /// An answer finds its transport by its transaction; few have asked.
+    fn on_stun_answer(&mut self, from: SocketAddr, message: StunMessage<'_>, now: Instant) {
+        let peers = &mut self.peers;
+        let has_asked = |key: &usize| {
+            peers
+                .get_mut(*key)
+                .is_some_and(|peer| peer.has_asked(&message))
+        };
+        let asked = self.asking.iter().copied().find(has_asked);
+        match asked {
+            Some(key) => {
+                self.full_stun(key, from, message, now);
+            }
+            None => self.counts.drop_stun_unasked += 1,
+        }
+    }
+
+    /// Hands STUN to a transport with full ICE. False: it was not authentic.
+    fn full_stun(
+        &mut self,
+        key: usize,
+        from: SocketAddr,
+        message: StunMessage<'_>,
+        now: Instant,
+    ) -> bool {
+        let mut is_authentic = false;
+        let mut admitted = None;
+        self.with_peer(key, now, |peer, world| {
+            is_authentic = peer.has_asked(&message);
+            admitted = peer.on_stun(from, message, world)?;
+            Ok(())
+        });
+        // A peer behind a NAT may come from an address that is another's: the first has it.
+        if let Some(from) = admitted
+            && self.demux.sender(&from).is_none()
+        {
+            self.demux.add_sender(from, key);
+        }
+        self.counts.checks_in += u64::from(is_authentic);
+        is_authentic
     }
 
     /// Admits a sender to the first transport without a check.
@@ -424,12 +476,23 @@ impl Shard {
                 group,
                 ufrag,
                 pwd,
+                candidates,
             } => {
                 let mut world = self.world(now);
-                let peer = Peer::new(transport, group, ufrag, pwd, &mut world);
+                let peer = Peer::new(
+                    transport,
+                    group,
+                    ufrag,
+                    pwd,
+                    candidates.as_deref(),
+                    &mut world,
+                );
                 let key = self.peers.vacant_key();
                 for ufrag in peer.ufrags() {
                     self.demux.add_ufrag(ufrag, key);
+                }
+                if peer.is_full() {
+                    self.asking.push(key);
                 }
                 self.peers.insert(peer);
                 self.by_id.insert(transport, key);
@@ -442,6 +505,13 @@ impl Shard {
                 media,
                 data,
             } => {
+                if let Some(remote) = &remote
+                    && self.is_taken(transport, &remote.candidates)
+                {
+                    let why = "another connection has the peer's address already";
+                    self.done(request, Err(Failure::Refused(why.into())));
+                    return;
+                }
                 let mut result = Err(Failure::Internal);
                 let found = self.with_transport(transport, now, |peer, world| {
                     strike!(Command, peer.id.0);
@@ -450,8 +520,16 @@ impl Shard {
                 });
                 self.done(request, if found { result } else { Err(Failure::Gone) });
             }
-            Command::AddRemoteCandidate { transport, request } => {
-                let found = self.by_id.contains_key(&transport);
+            Command::AddRemoteCandidate {
+                transport,
+                request,
+                candidate,
+            } => {
+                let is_taken = self.is_taken(transport, std::slice::from_ref(&candidate));
+                let found = self.with_transport(transport, now, |peer, world| match is_taken {
+                    true => Ok(()),
+                    false => peer.add_candidate(&candidate, world),
+                });
                 self.done(request, if found { Ok(()) } else { Err(Failure::Gone) });
             }
             Command::RestartIce {
@@ -577,6 +655,25 @@ impl Shard {
         }
     }
 
+    /// Whether a transport with full ICE would call an address that is another's. What is not STUN is
+    /// told apart by its sender, here and at the peer: both would be one to either side.
+    fn is_taken(&mut self, transport: TransportId, candidates: &[String]) -> bool {
+        let Some(key) = self.by_id.get(&transport).copied() else {
+            return false;
+        };
+        if !self.asking.contains(&key) {
+            return false;
+        }
+        let wanted = addresses(candidates);
+        let has_other =
+            |address: &SocketAddr| self.demux.sender(address).is_some_and(|owner| owner != key);
+        let others = self.asking.iter().filter(|other| **other != key);
+        wanted.iter().any(has_other)
+            || others
+                .filter_map(|other| self.peers.get(*other))
+                .any(|peer| peer.targets().iter().any(|target| wanted.contains(target)))
+    }
+
     fn done(&self, request: RequestId, result: Result<(), Failure>) {
         self.port.mailbox.post(Event::Done { request, result });
     }
@@ -669,6 +766,7 @@ impl Shard {
         };
         self.board_stale = true;
         self.by_id.remove(&peer.id);
+        self.asking.retain(|asking| *asking != key);
         for ufrag in peer.ufrags() {
             self.demux.remove_ufrag(ufrag);
         }
@@ -748,6 +846,7 @@ mod tests {
                 group: GroupId(1),
                 ufrag: format!("0{id}"),
                 pwd: "password".into(),
+                candidates: None,
             },
             now,
         );

@@ -1,4 +1,4 @@
-//! DTLS 1.2 as the server (RFC 6347, RFC 5764): `dimpl` behind the few questions a transport asks.
+//! DTLS 1.2, as the server but towards lite peers (RFC 6347, RFC 5764): `dimpl` behind the few questions a transport asks.
 //!
 //! The peer's certificate is compared with the fingerprint of its description before any key leaves
 //! this module, in whichever order the two arrive.
@@ -109,6 +109,7 @@ pub(crate) enum Broken {
 /// The DTLS side of one transport.
 pub(crate) struct Dtls {
     handshake: Handshake,
+    is_client: bool,
     expected: Option<Fingerprint>,
     shown: Option<Fingerprint>,
     keys: Option<SrtpKeys>,
@@ -133,6 +134,7 @@ impl Dtls {
                 certificate.inner.clone(),
                 now,
             ),
+            is_client: false,
             expected: None,
             shown: None,
             keys: None,
@@ -143,6 +145,18 @@ impl Dtls {
             deadline: None,
             buffer: vec![0; RECORD_BYTES].into_boxed_slice(),
         }
+    }
+
+    /// The side that opens the handshake, with its first [`on_timer`](Self::on_timer).
+    pub fn client(certificate: &Certificate, now: Instant) -> Dtls {
+        let mut dtls = Dtls::new(certificate, now);
+        dtls.handshake.set_active(true);
+        dtls.is_client = true;
+        dtls
+    }
+
+    pub fn is_client(&self) -> bool {
+        self.is_client
     }
 
     /// Handshake done, certificate as named.
@@ -254,7 +268,7 @@ impl Dtls {
                         dimpl::SrtpProfile::AES128_CM_SHA1_80 => SrtpProfile::Aes128CmHmacSha1_80,
                         _ => return Err(Broken::Handshake),
                     };
-                    self.keys = SrtpKeys::from_exporter(profile, &material, false);
+                    self.keys = SrtpKeys::from_exporter(profile, &material, self.is_client);
                 }
                 Output::ApplicationData(data) => {
                     progress = true;

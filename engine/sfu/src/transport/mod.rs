@@ -3,9 +3,11 @@
 //! A [`Peer`] owns the four of them and its clock of silence. It touches no socket: datagrams and
 //! time come in from the shard, datagrams go out into its arena, facts into its mailbox.
 
+pub(crate) mod agent;
 pub(crate) mod budget;
 pub(crate) mod dcep;
 pub(crate) mod dtls;
+pub(crate) mod full;
 pub(crate) mod ice;
 pub(crate) mod liveness;
 pub(crate) mod restart;
@@ -29,8 +31,10 @@ use crate::shard::counts::Counts;
 use crate::spec::{DataSpec, GroupId, TransportId};
 use crate::srtp::SrtpKeys;
 use crate::strike;
+use agent::Agent;
 use budget::Budget;
 use dtls::{Broken, Certificate, Dtls, Fingerprint, Heard};
+use full::{Found, Full};
 use ice::{Accepted, Check, Ice};
 use liveness::{Liveness, Pulse};
 use restart::{Restart, Taken};
@@ -52,21 +56,27 @@ pub(crate) struct World<'a> {
 /// What the peer's description says, once it has been found usable.
 pub(crate) struct Remote {
     ufrag: String,
+    pwd: String,
     fingerprint: Fingerprint,
+    candidates: Vec<String>,
     begins_anew: bool,
+    controls: bool,
+    /// It waits for our ClientHello.
+    is_server: bool,
 }
 
 impl Remote {
     pub fn read(remote: &RemoteTransport) -> Result<Remote, String> {
-        if remote.setup == Setup::Passive {
-            return Err("the peer is passive: the engine is the DTLS server in every flow".into());
-        }
         let fingerprint = Fingerprint::parse(&remote.fingerprint)
             .ok_or("the fingerprint is not a sha-256 one of 32 bytes")?;
         Ok(Remote {
             ufrag: remote.ufrag.clone(),
+            pwd: remote.pwd.clone(),
             fingerprint,
+            candidates: remote.candidates.clone(),
             begins_anew: remote.begins_anew,
+            controls: remote.controls,
+            is_server: remote.setup == Setup::Passive,
         })
     }
 }
@@ -74,7 +84,7 @@ impl Remote {
 pub(crate) struct Peer {
     pub id: TransportId,
     group: GroupId,
-    ice: Ice,
+    ice: Agent,
     dtls: Dtls,
     /// The peer has announced another association than that.
     restart: Option<Restart>,
@@ -108,13 +118,17 @@ impl Peer {
         group: GroupId,
         ufrag: String,
         pwd: String,
+        candidates: Option<&[String]>,
         world: &mut World<'_>,
     ) -> Peer {
         world.media.open(id, group);
         Peer {
             id,
             group,
-            ice: Ice::new(ufrag, pwd),
+            ice: match candidates {
+                None => Agent::Lite(Ice::new(ufrag, pwd)),
+                Some(ours) => Agent::Full(Box::new(Full::new(ufrag, pwd, ours))),
+            },
             dtls: Dtls::new(world.certificate, world.now),
             restart: None,
             is_between: false,
@@ -145,7 +159,7 @@ impl Peer {
     }
 
     /// When [`on_timer`](Self::on_timer) is next wanted.
-    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+    pub fn deadline(&mut self, now: Instant) -> Option<Instant> {
         let connected = self.is_connected();
         let alive = if connected {
             self.liveness.deadline(now)
@@ -155,10 +169,50 @@ impl Peer {
         let dtls = self.dtls.deadline();
         let restart = self.restart.as_ref().and_then(Restart::deadline);
         let sctp = self.sctp.as_ref().and_then(Sctp::deadline);
-        [alive, dtls, restart, sctp].into_iter().flatten().min()
+        let ice = self.ice.full().and_then(Full::deadline);
+        [alive, dtls, restart, sctp, ice]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     // ── datagrams ───────────────────────────────────────────────────────────────────────────────
+
+    /// Whether this is an answer to a check of ours.
+    pub fn has_asked(&mut self, message: &StunMessage<'_>) -> bool {
+        self.ice.full().is_some_and(|full| full.accepts(message))
+    }
+
+    /// Takes a check or an answer for a transport with full ICE. Returns a sender to be admitted.
+    /// `Ok(None)`: it was forged, or says nothing new.
+    pub fn on_stun(
+        &mut self,
+        from: SocketAddr,
+        message: StunMessage<'_>,
+        world: &mut World<'_>,
+    ) -> Result<Option<SocketAddr>, Reason> {
+        let Some(full) = self.ice.full().filter(|full| full.accepts(&message)) else {
+            return Ok(None);
+        };
+        full.on_message(world.now, from, message);
+        if self.reply_to.replace(from).is_none() && self.remote_ufrag.is_none() {
+            self.expect_peer(world);
+        }
+        self.heard(world);
+        self.run_ice(world)
+    }
+
+    /// Where an agent of full ICE sends checks, as far as it was told.
+    pub fn targets(&self) -> &[SocketAddr] {
+        match &self.ice {
+            Agent::Lite(_) => &[],
+            Agent::Full(full) => full.targets(),
+        }
+    }
+
+    pub fn is_full(&self) -> bool {
+        matches!(self.ice, Agent::Full(_))
+    }
 
     /// Judges a connectivity check and answers an authentic one. `None`: it was forged.
     pub fn on_check(
@@ -167,10 +221,12 @@ impl Peer {
         request: &StunMessage<'_>,
         world: &mut World<'_>,
     ) -> Option<Accepted> {
-        let Check::Accepted(accepted) = self.ice.on_check(from, request) else {
+        let Agent::Lite(ice) = &mut self.ice else {
             return None;
         };
-        let ice = &self.ice;
+        let Check::Accepted(accepted) = ice.on_check(from, request) else {
+            return None;
+        };
         let mut sent = 0;
         world.arena.push(from, |slot| {
             sent = ice.answer(from, request, &accepted, slot);
@@ -265,6 +321,10 @@ impl Peer {
         {
             sctp.on_timer(now);
         }
+        if let Some(full) = self.ice.full() {
+            full.on_timer(now);
+            self.run_ice(world)?;
+        }
         self.run_sctp(world)?;
         self.settle(world);
         Ok(())
@@ -286,6 +346,15 @@ impl Peer {
             Err(reason) => return refused(reason),
         };
         if let Some(remote) = &remote
+            && remote.is_server
+            && !self.is_full()
+        {
+            return refused(
+                "the peer is passive: an ICE-lite transport is the DTLS server in every flow"
+                    .into(),
+            );
+        }
+        if let Some(remote) = &remote
             && !self.dtls.may_expect(remote.fingerprint)
         {
             return refused("the peer's fingerprint has changed on a live connection".into());
@@ -302,6 +371,9 @@ impl Peer {
                 .sctp
                 .get_or_insert_with(|| Sctp::new(world.config, world.now));
             sctp.set_max_send(data.max_message_size);
+            if self.dtls.is_client() && self.dtls.is_ready() {
+                sctp.initiate();
+            }
         }
         if let Some(remote) = remote {
             self.set_remote(remote, world)?;
@@ -313,16 +385,30 @@ impl Peer {
     fn set_remote(&mut self, remote: Remote, world: &mut World<'_>) -> Result<(), Reason> {
         if self.remote_ufrag.as_ref() != Some(&remote.ufrag) {
             // A new peer, or a peer that starts over: it has the whole time again.
-            self.remote_ufrag = Some(remote.ufrag);
+            self.remote_ufrag = Some(remote.ufrag.clone());
             self.liveness.heard(world.now);
             if !self.is_connected() {
                 self.expect_peer(world);
             }
         }
+        if remote.is_server && !self.dtls.is_ready() && !self.dtls.is_client() {
+            self.dtls = Dtls::client(world.certificate, world.now);
+        }
         self.with_dtls(world, |dtls, _, heard| {
             dtls.expect(remote.fingerprint, heard)
         })?;
-        if remote.begins_anew && self.dtls.is_ready() {
+        if let Some(full) = self.ice.full() {
+            let Remote {
+                ufrag,
+                pwd,
+                candidates,
+                controls,
+                ..
+            } = &remote;
+            full.set_remote(ufrag, pwd, candidates, !controls, world.now);
+            self.run_ice(world)?;
+        }
+        if remote.begins_anew && self.dtls.is_ready() && !self.dtls.is_client() {
             match &mut self.restart {
                 Some(restart) => restart.extend(world.now),
                 None => self.restart = Some(Restart::new(remote.fingerprint, world.now)),
@@ -343,6 +429,15 @@ impl Peer {
         self.liveness.heard(world.now);
         self.settle(world);
         self.ice.restart(ufrag, pwd)
+    }
+
+    /// Takes one more candidate of the peer. A lite agent has no use for it.
+    pub fn add_candidate(&mut self, candidate: &str, world: &mut World<'_>) -> Result<(), Reason> {
+        if let Some(full) = self.ice.full() {
+            full.add_remote(candidate);
+            self.run_ice(world)?;
+        }
+        Ok(())
     }
 
     pub fn open_channel(
@@ -477,6 +572,30 @@ impl Peer {
         self.ice.selected().or(self.reply_to)
     }
 
+    /// Sends what the agent of full ICE has to say and acts on what it has found. Returns a sender to
+    /// be admitted.
+    fn run_ice(&mut self, world: &mut World<'_>) -> Result<Option<SocketAddr>, Reason> {
+        let mut admitted = None;
+        while let Some((to, bytes)) = self.ice.full().and_then(Full::poll_transmit) {
+            world.arena.push_bytes(to, &bytes);
+            self.count_out(bytes.len());
+        }
+        while let Some(found) = self.ice.full().and_then(Full::poll) {
+            match found {
+                Found::Sender(from) => admitted = Some(from),
+                Found::Selected(to) => {
+                    self.route(to, world);
+                    if self.dtls.is_client() && self.dtls.deadline().is_none() {
+                        self.with_dtls(world, |dtls, now, heard| dtls.on_timer(now, heard))?;
+                    }
+                }
+                Found::Lost => self.expect_peer(world),
+            }
+        }
+        self.settle(world);
+        Ok(admitted)
+    }
+
     /// Datagrams go there from now on.
     fn route(&mut self, to: SocketAddr, world: &mut World<'_>) {
         world.media.set_route(self.id, to);
@@ -566,6 +685,9 @@ impl Peer {
                 srtp_profile: self.srtp_profile,
             },
         );
+        if let Some(sctp) = self.sctp.as_mut().filter(|_| self.dtls.is_client()) {
+            sctp.initiate();
+        }
         self.liveness.heard(world.now);
         self.settle(world);
     }

@@ -1,6 +1,6 @@
 //! One SCTP association over DTLS (RFC 8261): `sctp-proto`, waiting for the peer to initiate.
 //!
-//! Every WebRTC client initiates when it is the DTLS client, which it always is here.
+//! Every WebRTC client initiates when it is the DTLS client. Where we are that, we initiate.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sctp_proto::{
-    Association, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig, Event, Payload,
-    PayloadProtocolIdentifier, ReliabilityType, ServerConfig, StreamEvent, TransportConfig,
+    Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, Event,
+    Payload, PayloadProtocolIdentifier, ReliabilityType, ServerConfig, StreamEvent,
+    TransportConfig,
 };
 
 use crate::command::ChannelOptions;
@@ -52,6 +53,8 @@ const MAX_STREAMS: usize = 2048;
 /// The association of one transport; there is at most one in a transport's life.
 pub(crate) struct Sctp {
     endpoint: Endpoint,
+    transport: Arc<TransportConfig>,
+    is_client: bool,
     association: Option<(AssociationHandle, Association)>,
     established: bool,
     /// Streams the peer has made by sending on them, and not given back.
@@ -73,13 +76,16 @@ impl Sctp {
             // RFC 9260's second is far above the paths of a call; a lost tail would wait for it.
             .with_rto_min_ms(200)
             .with_rto_max_ms(10_000);
+        let transport = Arc::new(transport);
         let mut server = ServerConfig::new();
-        server.transport = Arc::new(transport);
+        server.transport = transport.clone();
         let mut endpoint = EndpointConfig::new();
         // 12 + 16 bytes of SCTP headers, 13 + 8 + 16 of a DTLS record under AES-GCM, rounded up.
         endpoint.max_payload_size(config.mtu_bytes.saturating_sub(80) as u32);
         Sctp {
             endpoint: Endpoint::new(Arc::new(endpoint), Some(Arc::new(server))),
+            transport,
+            is_client: false,
             association: None,
             established: false,
             streams: 0,
@@ -88,6 +94,24 @@ impl Sctp {
             peer: SocketAddr::from(([192, 0, 2, 1], 5000)),
             now,
         }
+    }
+
+    /// Sends the first INIT, once. False: the association is there already, or cannot be.
+    pub fn initiate(&mut self) -> bool {
+        if self.association.is_some() || self.is_client {
+            return false;
+        }
+        self.is_client = true;
+        let mut config = ClientConfig::new();
+        config.transport = self.transport.clone();
+        self.association = self.endpoint.connect(config, self.peer).ok();
+        self.endpoint.reject_new_associations();
+        self.association.is_some()
+    }
+
+    /// We are the DTLS client, and have the even streams (RFC 8832 §6).
+    pub fn is_client(&self) -> bool {
+        self.is_client
     }
 
     pub fn is_established(&self) -> bool {

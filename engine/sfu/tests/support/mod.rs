@@ -75,6 +75,7 @@ impl Peer {
             setup: Setup::Active,
             candidates: vec![],
             begins_anew: false,
+            controls: true,
         }
     }
 

@@ -29,7 +29,6 @@ class Code(Enum):
     GONE = 410, "session_error"
     TOO_MANY_CALLS = 429, "retryable_transient_error"
     UNAVAILABLE = 503, "temporarily_unavailable_error"
-    NO_TRANSPORT = 503, "transport_unavailable_error"
     BACKEND = 502, "backend_error"
     INTERNAL = 500, "internal_error"
 

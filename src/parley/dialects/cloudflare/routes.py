@@ -30,6 +30,7 @@ from parley.dialects.cloudflare.session import Local, Remote, Session
 from parley.dialects.cloudflare.settings import CloudflareSettings
 from parley.errors import ParleyError, Reason
 from parley.ids import ParticipantId, from_hex, mint, to_hex
+from parley.negotiation import IceMode
 from parley.web.bodies import BodyTooLarge, read_body
 
 log = structlog.get_logger(__name__)
@@ -65,7 +66,7 @@ class Cloudflare:
         self._core = core
         self._settings = settings
         self._random = random
-        self._style = styles.style(settings)
+        self._styles = {ice: styles.style(settings, ice) for ice in IceMode}
         self._sessions: dict[ParticipantId, Session] = {}
         self._feeds = Feeds()
         self._operations: Mapping[str, tuple[str, Handler]] = {
@@ -146,11 +147,10 @@ class Cloudflare:
     # Sessions.
 
     async def _new_session(self, call: Call) -> Response:
-        if wire.read_flag(_query(call, "thirdparty")):
-            raise Problem(Code.NO_TRANSPORT, "Full ICE, which a third party's session needs, is not available")
+        ice = IceMode.FULL if wire.read_flag(_query(call, "thirdparty")) else IceMode.LITE
         asked = wire.read(wire.SessionsNew, call.body) if call.body.strip() else wire.SessionsNew()
         sdp = wire.read_offer(asked.session_description)
-        session = self._open(call.caller, read_binding(_query(call, "correlationId")))
+        session = self._open(call.caller, read_binding(_query(call, "correlationId")), ice)
         answer = None
         if sdp is not None:
             try:
@@ -161,7 +161,7 @@ class Cloudflare:
         described = None if answer is None else wire.SessionDescription(type="answer", sdp=answer)
         return _json(201, wire.NewSession(session_id=session.name, session_description=described))
 
-    def _open(self, caller: Caller, binding: Binding | None) -> Session:
+    def _open(self, caller: Caller, binding: Binding | None, ice: IceMode) -> Session:
         """Seat a session, in the app's lobby or in the room it is bound to, and open its connection."""
         core, settings = self._core, self._settings
         limit = settings.limits.tracks_per_session
@@ -179,7 +179,7 @@ class Cloudflare:
             listener=self._hear,
         )
         try:
-            peer = core.peers.open(seat.id, self._style)
+            peer = core.peers.open(seat.id, self._styles[ice])
             core.rooms.arrive(seat.id)
         except BaseException:
             core.rooms.leave(seat.id, LeaveReason.INTERNAL)

@@ -32,7 +32,7 @@ from parley.dialects.cloudflare.feeds import Feeds
 from parley.dialects.cloudflare.settings import CloudflareSettings
 from parley.engine.specs import Mid
 from parley.ids import ParticipantId, PeerId, SubscriptionId, TrackId, to_hex
-from parley.negotiation import Change, RemoteView, SignalingState
+from parley.negotiation import Change, IceMode, RemoteView, SignalingState
 
 MAX_CLOSED = 256
 """Closed tracks that stay listed; the oldest make room."""
@@ -126,6 +126,11 @@ class Session:
             self._turn.release()
 
     # Where its connection stands.
+
+    @property
+    def _calls_its_peer(self) -> bool:
+        """Whether it was made for a third party that is an ICE-lite server itself."""
+        return self.core.peers.get(self.peer).style.caps.ice is IceMode.FULL
 
     @property
     def is_negotiated(self) -> bool:
@@ -234,6 +239,8 @@ class Session:
 
     async def take_answer(self, sdp: str) -> None:
         """Complete the open offer."""
+        if not self.is_negotiated and self._calls_its_peer and not wire.has_candidates(sdp):
+            raise Problem(Code.INVALID_SDP, "Invalid session description: a third party's answer has no candidates")
         await self.core.peers.take_answer(self.peer, sdp)
         if self.ends.events is not None and self.core.peers.has_data(self.peer):
             self.ends.events.open(self.settings.limits.channel_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from uuid import UUID
 
@@ -9,17 +10,17 @@ from parley.core.model import Subscription, Track
 from parley.core.style import Give, PeerStyle
 from parley.dialects.cloudflare.settings import CloudflareSettings
 from parley.ids import ParticipantId, to_hex
-from parley.negotiation import Caps, Msid
+from parley.negotiation import Caps, IceMode, Msid
 from parley.negotiation.codecs import DEFAULT_CODECS
 
 MAX_MESSAGE_BYTES = 262_144
 """One message of a data channel."""
 
 
-def style(settings: CloudflareSettings) -> PeerStyle:
+def style(settings: CloudflareSettings, ice: IceMode = IceMode.LITE) -> PeerStyle:
     """One connection for everything, on which either side may offer."""
     return PeerStyle(
-        caps=caps(settings),
+        caps=replace(caps(settings), ice=ice),
         msid=_msid,
         cname=lambda subscription, track: to_hex(subscription.publisher),
         primary=True,

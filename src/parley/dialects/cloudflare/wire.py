@@ -387,6 +387,11 @@ def ufrag(sdp: str) -> str:
     return found[1] if found else ""
 
 
+def has_candidates(sdp: str) -> bool:
+    """Whether a description names any address."""
+    return re.search(r"^a=candidate:", sdp, re.MULTILINE) is not None
+
+
 def read_flag(text: str) -> bool:
     """A boolean of the query; empty: False. Raises Problem for what is none."""
     match text.lower() or "false":
