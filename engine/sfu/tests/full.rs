@@ -167,12 +167,25 @@ fn of_two_calls_to_one_address_the_first_stands_and_the_second_is_refused() {
     assert!(
         refused
             .to_string()
-            .contains("another connection has the peer's address"),
+            .contains("the peer's address is another connection's, or ours"),
         "{refused}"
     );
     near.engine.close_transport(first.id).unwrap();
     near.state(first.id, TransportState::Closed);
     near.apply(caller.id, call);
+}
+
+#[test]
+fn an_engine_does_not_call_itself() {
+    let mut stage = Stage::new();
+    let caller = stage.engine.create_full_transport(GroupId(1)).unwrap();
+    let callee = stage.engine.create_transport(GroupId(1)).unwrap();
+
+    let call = change(said(&callee, Setup::Passive, false));
+    let applied = stage.engine.apply(caller.id, call).unwrap();
+
+    let refused = stage.done(applied.request).unwrap_err();
+    assert!(refused.to_string().contains("or ours"), "{refused}");
 }
 
 #[test]

@@ -202,3 +202,24 @@ fn reports_on_everything_are_read_and_forgotten() {
     assert_eq!(call.count("panics"), 0);
     assert_eq!(call.heard()[1], 52);
 }
+
+/// Authentic checks that lack what RFC 8445 §7.1 asks for, one attribute at a time; the agent of full
+/// ICE is not ours.
+#[test]
+fn checks_that_lack_an_attribute_harm_no_agent() {
+    let attributes: [&[u8]; 4] = [
+        b"\0\x06\0\x0a0fuzz:peer\0\0" as &[u8],
+        b"\0\x24\0\x04\x6e\0\x01\xff",
+        b"\x80\x2a\0\x08\0\0\0\0\0\0\0\x09",
+        b"\0\x25\0\0",
+    ];
+    for missing in 0..16u8 {
+        let mut bytes = Vec::new();
+        for (index, attribute) in attributes.iter().enumerate() {
+            if missing & (1 << index) == 0 {
+                bytes.extend_from_slice(attribute);
+            }
+        }
+        super::stun(&bytes);
+    }
+}

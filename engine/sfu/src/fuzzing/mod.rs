@@ -24,6 +24,7 @@ use crate::port::Port;
 use crate::shard::{Board, Shard};
 use crate::spec::{ConsumerId, GroupId, ProducerId, TransportId};
 use crate::transport::dtls::{Certificate, Fingerprint};
+use crate::transport::full::Full;
 use crate::transport::ice::{Check, Ice};
 use crate::transport::{Remote, dcep};
 pub use association::FuzzAssociation;
@@ -42,6 +43,8 @@ pub fn dcep(bytes: &[u8]) {
 /// Judges a connectivity check as it came, then one with these attributes and a right digest.
 pub fn stun(bytes: &[u8]) {
     const PASSWORD: &str = "a password of some length";
+    const OURS: &str = "candidate:1 1 udp 2130706431 127.0.0.1 7882 typ host";
+    const THEIRS: &str = "candidate:1 1 udp 2130706431 127.0.0.1 9 typ host";
     let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
     let judge = |bytes: &[u8]| {
         let mut ice = Ice::new("0fuzz".into(), PASSWORD.into());
@@ -49,6 +52,12 @@ pub fn stun(bytes: &[u8]) {
         let Ok(message) = is::stun::StunMessage::parse(bytes) else {
             return false;
         };
+        let mut full = Full::new("0fuzz".into(), PASSWORD.into(), &[OURS.into()]);
+        full.set_remote("peer", PASSWORD, &[THEIRS.into()], true, Instant::now());
+        if full.accepts(&message) {
+            full.on_message(Instant::now(), from, message);
+        }
+        while full.poll_transmit().is_some() || full.poll().is_some() {}
         let Check::Accepted(accepted) = ice.on_check(from, &message) else {
             assert!(ice.senders().is_empty() && ice.selected().is_none());
             return false;

@@ -508,7 +508,7 @@ impl Shard {
                 if let Some(remote) = &remote
                     && self.is_taken(transport, &remote.candidates)
                 {
-                    let why = "another connection has the peer's address already";
+                    let why = "the peer's address is another connection's, or ours";
                     self.done(request, Err(Failure::Refused(why.into())));
                     return;
                 }
@@ -655,8 +655,8 @@ impl Shard {
         }
     }
 
-    /// Whether a transport with full ICE would call an address that is another's. What is not STUN is
-    /// told apart by its sender, here and at the peer: both would be one to either side.
+    /// Whether a transport with full ICE would call an address that is another's, or ours. What is not
+    /// STUN is told apart by its sender, here and at the peer: both would be one to either side.
     fn is_taken(&mut self, transport: TransportId, candidates: &[String]) -> bool {
         let Some(key) = self.by_id.get(&transport).copied() else {
             return false;
@@ -667,8 +667,10 @@ impl Shard {
         let wanted = addresses(candidates);
         let has_other =
             |address: &SocketAddr| self.demux.sender(address).is_some_and(|owner| owner != key);
+        let own = self.peers.get(key).map_or(&[][..], Peer::own);
         let others = self.asking.iter().filter(|other| **other != key);
         wanted.iter().any(has_other)
+            || wanted.iter().any(|address| own.contains(address))
             || others
                 .filter_map(|other| self.peers.get(*other))
                 .any(|peer| peer.targets().iter().any(|target| wanted.contains(target)))

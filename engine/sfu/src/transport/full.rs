@@ -58,6 +58,8 @@ pub(crate) struct Full {
     ufrag: String,
     /// One of each family.
     local: Vec<SocketAddr>,
+    /// All that our descriptions name.
+    own: Vec<SocketAddr>,
     /// The peer's candidates.
     targets: Vec<SocketAddr>,
     senders: Vec<SocketAddr>,
@@ -91,6 +93,7 @@ impl Full {
             agent,
             ufrag,
             local,
+            own: addresses(candidates),
             targets: Vec::new(),
             senders: Vec::new(),
             selected: None,
@@ -101,8 +104,13 @@ impl Full {
         &self.ufrag
     }
 
+    /// Where checks go, as far as the peer has told.
     pub fn targets(&self) -> &[SocketAddr] {
         &self.targets
+    }
+
+    pub fn own(&self) -> &[SocketAddr] {
+        &self.own
     }
 
     pub fn senders(&self) -> &[SocketAddr] {

@@ -202,11 +202,19 @@ impl Peer {
         self.run_ice(world)
     }
 
-    /// Where an agent of full ICE sends checks, as far as it was told.
+    /// With full ICE: where its checks go.
     pub fn targets(&self) -> &[SocketAddr] {
         match &self.ice {
             Agent::Lite(_) => &[],
             Agent::Full(full) => full.targets(),
+        }
+    }
+
+    /// With full ICE: every address that is ours.
+    pub fn own(&self) -> &[SocketAddr] {
+        match &self.ice {
+            Agent::Lite(_) => &[],
+            Agent::Full(full) => full.own(),
         }
     }
 
