@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parley_sfu::Transport;
-use parley_sfu::command::{Change, ChannelOptions, RemoteTransport, Setup};
+use parley_sfu::command::{Change, ChannelOptions, Hear, RemoteTransport, Setup};
 use parley_sfu::config::EngineConfig;
 use parley_sfu::event::{Event, Reason, TransportState};
 use parley_sfu::spec::{DataSpec, GroupId};
@@ -64,10 +64,10 @@ fn an_engine_calls_a_lite_one_and_data_flows_both_ways() {
             },
         )
         .unwrap();
-    ours.listen(true);
+    ours.listen(Hear::Each);
     ours.send(Bytes::from_static(b"hello"), true).unwrap();
     let theirs = far.channel_open();
-    theirs.listen(true);
+    theirs.listen(Hear::Each);
 
     assert_eq!(far.message(&theirs), (b"hello".to_vec(), true));
     theirs.send(Bytes::from_static(b"yes"), true).unwrap();
