@@ -17,6 +17,7 @@ from parley.negotiation.extensions import ExtensionPref
 from parley.negotiation.negotiator import Negotiator
 from parley.negotiation.sdp import Direction, Msid
 from parley.negotiation.values import (
+    NO_COMMON_CODEC,
     CandidatesIn,
     Caps,
     Change,
@@ -31,6 +32,7 @@ from parley.negotiation.values import (
 )
 
 __all__ = [
+    "NO_COMMON_CODEC",
     "BundleRefused",
     "CandidatesIn",
     "Caps",

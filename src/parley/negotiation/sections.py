@@ -25,7 +25,7 @@ from parley.negotiation import extensions as extension_rules
 from parley.negotiation.codecs import CodecPref, Identity
 from parley.negotiation.errors import SectionRefused
 from parley.negotiation.sdp import Codec, Direction, Extension, Msid, Rid, Section, Simulcast, Ssrc, read_msid
-from parley.negotiation.values import Caps, MLinePlan, RemoteSection
+from parley.negotiation.values import NO_COMMON_CODEC, Caps, MLinePlan, RemoteSection
 
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ def unusable(section: Section, table: CodecTable, caps: Caps, has_fingerprint: b
     if not section.rtcp_mux:
         return "it does not multiplex RTCP"
     if not table.has_common:
-        return "it has no codec in common with us"
+        return NO_COMMON_CODEC
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from parley.engine.specs import (
     CodecSpec,
@@ -125,6 +126,10 @@ class MLine:
     send: SendSpec | None = None
     stopped: bool = False
     """Port 0: nothing flows, and the slot may be taken by another section."""
+
+
+NO_COMMON_CODEC: Final = "it has no codec in common with us"
+"""The one reason of `RemoteSection.refused` that is a matter of taste; the others are mistakes of the description."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ async def push(session: Session, items: Sequence[wire.TrackItem], sdp: str, *, d
     discover: publish whatever else the client sends, under random names.
     """
     sections: dict[Mid, RemoteSection] = {}
+    items = [item.model_copy(update={"mid": session.find_section(_mid(item)) or item.mid}) for item in items]
 
     def choose(view: RemoteView) -> Decisions:
         sections.update({section.mid: section for section in view.sections})

@@ -18,7 +18,7 @@ from parley.core.model import Participant
 from parley.core.style import Choose, Decisions
 from parley.dialects.cloudflare import wire
 from parley.dialects.cloudflare.auth import Caller
-from parley.dialects.cloudflare.channels import Ends
+from parley.dialects.cloudflare.channels import Ends, Events
 from parley.dialects.cloudflare.errors import (
     BUSY_SESSION,
     HAVE_REMOTE_OFFER,
@@ -30,9 +30,9 @@ from parley.dialects.cloudflare.errors import (
 )
 from parley.dialects.cloudflare.feeds import Feeds
 from parley.dialects.cloudflare.settings import CloudflareSettings
-from parley.engine.specs import Mid
+from parley.engine.specs import Kind, Mid
 from parley.ids import ParticipantId, PeerId, SubscriptionId, TrackId, to_hex
-from parley.negotiation import Change, IceMode, RemoteView, SignalingState
+from parley.negotiation import NO_COMMON_CODEC, Change, IceMode, RemoteView, SignalingState
 
 MAX_CLOSED = 256
 """Closed tracks that stay listed; the oldest make room."""
@@ -134,8 +134,8 @@ class Session:
 
     @property
     def is_negotiated(self) -> bool:
-        """Whether an exchange of descriptions has been completed."""
-        return bool(self.core.peers.get(self.peer).negotiator.sections)
+        """Whether there is a connection to wait for: one whose every section was refused never comes up."""
+        return self.core.peers.get(self.peer).has_remote
 
     def check_stable(self) -> None:
         """Raise Problem while an offer of the server's is open."""
@@ -160,6 +160,13 @@ class Session:
         return gone() if is_lost else Problem(Code.NOT_READY, NOT_READY)
 
     # What it carries.
+
+    @property
+    def events(self) -> Events | None:
+        """Channel 0 where it was asked for, as long as the data section that brings it is agreed or offered."""
+        peers = self.core.peers
+        is_there = peers.has_data(self.peer) or peers.offers_data(self.peer)
+        return self.ends.events if is_there else None
 
     def is_active(self, entry: Local | Remote) -> bool:
         return not entry.is_closed and self.status(entry) != "inactive"
@@ -228,9 +235,16 @@ class Session:
             views.append(view)
             if not ufrag and any(section.change is not Change.STOPPED for section in view.sections):
                 raise Problem(Code.INVALID_SDP, "Invalid session description: it has no ICE credentials")
+            for section in view.sections:
+                if section.kind is not Kind.DATA and section.refused not in (None, NO_COMMON_CODEC):
+                    raise Problem(
+                        Code.INVALID_SDP, f"Invalid session description: section {section.index}: {section.refused}"
+                    )
             return choose(view)
 
+        before = self._mids()
         answer = await self.core.peers.take_offer(self.peer, sdp, look)
+        self._forget(before - self._mids())
         self.ufrag = ufrag or self.ufrag
         for section in views[-1].sections:
             if section.change is Change.STOPPED:
@@ -241,10 +255,20 @@ class Session:
         """Complete the open offer."""
         if not self.is_negotiated and self._calls_its_peer and not wire.has_candidates(sdp):
             raise Problem(Code.INVALID_SDP, "Invalid session description: a third party's answer has no candidates")
+        before = self._mids()
         await self.core.peers.take_answer(self.peer, sdp)
+        self._forget(before - self._mids())
         if self.ends.events is not None and self.core.peers.has_data(self.peer):
             self.ends.events.open(self.settings.limits.channel_bytes)
         self.ufrag = wire.ufrag(sdp) or self.ufrag
+
+    def _mids(self) -> set[Mid]:
+        return {line.mid for line in self.core.peers.get(self.peer).negotiator.sections}
+
+    def _forget(self, mids: set[Mid]) -> None:
+        """List no longer what was on sections whose place others have taken."""
+        self.locals = [one for one in self.locals if one.mid not in mids]
+        self.remotes = [one for one in self.remotes if one.mid not in mids]
 
 
 E = TypeVar("E", bound=Local | Remote)

@@ -38,6 +38,8 @@ async def new(session: Session, asked: wire.TracksNew, sdp: str | None, is_gone:
         return None
     async with session.turn():
         session.check_stable()
+        # `7` and `#name` may be one section.
+        _check_unique("mid", [mid for item in items if item.mid and (mid := session.find_section(item.mid))])
         if wanted and sdp is None:
             return await pulling.pull(session, wanted)
         if wanted and sdp is not None:
