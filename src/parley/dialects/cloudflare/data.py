@@ -36,12 +36,10 @@ NOT_ESTABLISHED = "The data channel transport is not established"
 async def establish(session: Session, asked: wire.Establish, sdp: str | None) -> wire.Established:
     """Bring the session's data up, by an offer of the client's or of ours."""
     peers = session.core.peers
-    session.check_stable()
+    _check_without_data(session)
     await session.gate(sdp)
     async with session.turn():
-        session.check_stable()
-        if peers.has_data(session.peer):
-            raise Problem(Code.DECODING, ESTABLISHED)
+        _check_without_data(session)
         events = session.ends.events = Events(peers, session.peer)
         try:
             if sdp is not None:
@@ -64,6 +62,13 @@ async def establish(session: Session, asked: wire.Establish, sdp: str | None) ->
     )
 
 
+def _check_without_data(session: Session) -> None:
+    """Raise Problem while an offer of ours is open, and once data is agreed."""
+    session.check_stable()
+    if session.core.peers.has_data(session.peer):
+        raise Problem(Code.DECODING, ESTABLISHED)
+
+
 def check_establish(asked: wire.Establish) -> str | None:
     """The client's offer, if there is one. Raises Problem for any other channel than the one there is."""
     channel = asked.data_channel or asked.lower or wire.EstablishItem()
@@ -72,8 +77,11 @@ def check_establish(asked: wire.Establish) -> str | None:
     return wire.read_offer(asked.session_description)
 
 
-def check(items: Sequence[wire.ChannelItem], limit: int) -> None:
-    """Raise Problem for what is well formed and cannot be meant."""
+def check(items: Sequence[wire.ChannelItem], limit: int, *, has_options: bool = True) -> None:
+    """Raise Problem for what is well formed and cannot be meant.
+
+    has_options: whether the call looks at how messages are delivered.
+    """
     if not 1 <= len(items) <= limit:
         raise Problem(Code.INVALID_PARAMS, f"Expecting 1 to {limit} data channels in the request")
     if len({item.location for item in items}) > 1:
@@ -81,7 +89,7 @@ def check(items: Sequence[wire.ChannelItem], limit: int) -> None:
     for index, item in enumerate(items):
         if item.location == "remote" and not item.session_id:
             raise Problem(Code.INVALID_PARAMS, f"Data channel {index} is remote and has no sessionId")
-        if item.max_retransmits is not None and item.max_packet_life_time is not None:
+        if has_options and item.max_retransmits is not None and item.max_packet_life_time is not None:
             raise Problem(Code.INVALID_PARAMS, f"Data channel {index} has both maxRetransmits and maxPacketLifeTime")
 
 
@@ -135,15 +143,16 @@ def _new(session: Session, item: wire.ChannelItem, find: Find) -> wire.ChannelRe
     if id is None:
         return result.failed(Fault(ItemCode.INVALID_PARAMS, "The session has as many data channels as it may"))
     end = _make(session, item, id, publisher, said)
-    end.start(session.settings.limits.channel_bytes)
-    ends.add(end)
-    if publisher is not None and isinstance(end, Subscriber):
-        try:
+    try:
+        end.start(session.settings.limits.channel_bytes)
+        ends.add(end)
+        if publisher is not None and isinstance(end, Subscriber):
             end.follow(publisher, ack_s=session.settings.timeouts.ack_s)
-        except Busy:
+    except Busy as error:
+        if end in ends:
             end.close()
-            raise
-    elif isinstance(end, Follower):
+        return result.failed(Fault(ItemCode.AGAIN, str(error)))
+    if isinstance(end, Follower):
         session.feeds.add(end)
     return result.model_copy(update={"id": id})
 
@@ -193,7 +202,7 @@ def _update(session: Session, item: wire.ChannelItem, find: Find) -> wire.Channe
 
 
 def _close(session: Session, id: int) -> wire.ChannelResult:
-    events = session.ends.events
+    events = session.events
     if id == 0 and events is not None and events.status != "inactive":
         events.close()
         return wire.ChannelResult(location="remote", data_channel_name=SERVER_EVENTS, id=0)

@@ -51,6 +51,7 @@ class ItemCode(Enum):
     REPEATED = "repeated_local_track_error"
     UPDATE = "update_track_error"
     CLOSE = "close_track_error"
+    AGAIN = "retryable_transient_error"
     ADAPTER_UNAVAILABLE = "adapter_unavailable"
     ADAPTER_NOT_FOUND = "adapter_not_found"
 

@@ -206,12 +206,13 @@ class Cloudflare:
 
     async def _renegotiate(self, call: Call) -> Response:
         described = wire.read(wire.Renegotiate, call.body).session_description
+        sdp = wire.without_type(described.sdp)
         session = self._session(call)
         async with session.turn():
             if described.type == "answer":
-                await session.take_answer(wire.read_answer(described.sdp))
+                await session.take_answer(sdp)
                 return _json(200, wire.Renegotiated())
-            answer = await session.take_offer(described.sdp, lambda view: {})
+            answer = await session.take_offer(sdp, lambda view: {})
         return _json(200, wire.Renegotiated(session_description=wire.SessionDescription(type="answer", sdp=answer)))
 
     # Tracks.
@@ -259,7 +260,7 @@ class Cloudflare:
 
     async def _update_channels(self, call: Call) -> Response:
         asked = wire.read(wire.ChannelsNew, call.body)
-        data.check(asked.items, self._settings.limits.tracks_per_call)
+        data.check(asked.items, self._settings.limits.tracks_per_call, has_options=False)
         return _channels(data.update(self._session(call), asked.items, self._find), is_lower=asked.lower is not None)
 
     async def _close_channels(self, call: Call) -> Response:
@@ -330,7 +331,7 @@ def _status(session: Session, entry: Local | Remote) -> wire.TrackStatus:
 
 
 def _channel_statuses(session: Session) -> list[wire.ChannelStatus]:
-    events = session.ends.events
+    events = session.events
     listed = [
         wire.ChannelStatus(
             location=end.item.location,

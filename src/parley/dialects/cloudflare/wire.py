@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
@@ -48,6 +49,7 @@ def _printable(name: str) -> str:
     return name
 
 
+S = TypeVar("S", bound=_Shape)
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_printable)]
 Location = Literal["local", "remote"]
 TrackKind = Literal["audio", "video"]
@@ -150,6 +152,8 @@ def _integral(value: Any) -> Any:
 
 
 ChannelId = Annotated[int, BeforeValidator(_integral), Field(ge=0, le=65534)]
+Ushort = Annotated[int, Field(ge=0, le=65535)]
+"""What RTCDataChannelInit has for both limits: no browser could state more."""
 
 
 class ChannelItem(_Shape):
@@ -157,8 +161,8 @@ class ChannelItem(_Shape):
     data_channel_name: Name
     session_id: str | None = None
     ordered: bool | None = None
-    max_retransmits: int | None = Field(default=None, ge=0)
-    max_packet_life_time: int | None = Field(default=None, ge=0)
+    max_retransmits: Ushort | None = None
+    max_packet_life_time: Ushort | None = None
     wait_for_ack: bool | None = None
     can_reply: bool | None = None
     id: ChannelId | None = None
@@ -173,6 +177,13 @@ class EstablishItem(_Shape):
     data_channel_name: str = "server-events"
 
 
+def _with_channels(shape: S) -> S:
+    """Raise ValueError for a body that has the key in neither spelling."""
+    if shape.model_fields_set.isdisjoint({"data_channels", "lower"}):
+        raise ValueError("it has no dataChannels")
+    return shape
+
+
 # The reference's schemas and its examples spell one key in two ways; whoever writes the one of the examples reads it.
 
 
@@ -184,6 +195,10 @@ class ChannelsNew(_Shape):
     def items(self) -> list[ChannelItem]:
         return self.data_channels or self.lower or []
 
+    @model_validator(mode="after")
+    def _names_channels(self) -> Self:
+        return _with_channels(self)
+
 
 class ChannelsClose(_Shape):
     data_channels: list[ChannelIdItem] = Field(default_factory=list)
@@ -192,6 +207,10 @@ class ChannelsClose(_Shape):
     @property
     def items(self) -> list[ChannelIdItem]:
         return self.data_channels or self.lower or []
+
+    @model_validator(mode="after")
+    def _names_channels(self) -> Self:
+        return _with_channels(self)
 
 
 class Establish(_Shape):
@@ -349,20 +368,19 @@ class Refusal(_Shape):
 
 # Reading.
 
-S = TypeVar("S", bound=_Shape)
-
 
 def read(shape: type[S], body: bytes) -> S:
     """The body as this shape. Raises Problem(decoding_error) that names the items or the keys that are wrong."""
     try:
         value = json.loads(body)
         _check_text(value)
+        value = _without_nulls(value)
     except (ValueError, RecursionError):
         raise Problem(Code.DECODING, "JSON body validation error: it is not JSON") from None
     if not isinstance(value, dict):
         raise Problem(Code.DECODING, "JSON body validation error: it is not an object")
     try:
-        return shape.model_validate(_without_nulls(value))
+        return shape.model_validate(value)
     except ValidationError as error:
         raise Problem(Code.DECODING, f"JSON body validation error: {_places(error)}") from None
 
@@ -376,7 +394,7 @@ def read_offer(description: SessionDescription | None) -> str | None:
     return description.sdp
 
 
-def read_answer(sdp: str) -> str:
+def without_type(sdp: str) -> str:
     """The description without a last line that is its type: the reference's own example has slipped it in."""
     return re.sub(r"\n\s*type: (?:answer|offer)\s*\Z", "\n", sdp)
 
@@ -431,4 +449,4 @@ def _places(error: ValidationError) -> str:
     items = sorted({place[1] for place in places if len(place) > 1 and isinstance(place[1], int)})
     if items:
         return ",".join(map(str, items))
-    return ".".join(map(str, places[0]))
+    return ".".join(map(str, places[0])) or "dataChannels"
