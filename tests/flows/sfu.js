@@ -64,6 +64,15 @@ globalThis.sfu = (() => {
       throw new Error(`no pictures on section ${mid}`);
     };
 
+    // Wait until the pictures there are this high.
+    self.grows = async (mid, height) => {
+      for (let turn = 0; turn < 200; turn++) {
+        if ((await self.inbound(mid))?.frameHeight === height) return height;
+        await new Promise((done) => setTimeout(done, 50));
+      }
+      throw new Error(`no pictures ${height} high on section ${mid}`);
+    };
+
     self.hears = async (mid) => {
       for (let turn = 0; turn < 200; turn++) {
         const now = await self.inbound(mid);

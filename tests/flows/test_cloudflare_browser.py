@@ -8,6 +8,8 @@ from .server import Server
 from .sfu import PUBLISHER, page, run
 
 pytestmark = [pytest.mark.anyio, pytest.mark.native, pytest.mark.browser]
+# A keyframe that a busy machine makes late is asked for twice.
+timed = pytest.mark.flaky(reruns=2, only_rerun=["assert"])
 
 
 async def test_a_player_with_its_own_offer_plays_what_was_found_in_a_publishers(server: Server) -> None:
@@ -73,41 +75,56 @@ async def test_a_caller_hears_another_on_the_transceiver_it_speaks_on(server: Se
         assert seen["other"]["tracks"][0]["mid"] == "2"
 
 
+@timed
 async def test_a_section_switches_its_source_twenty_times_as_one_stream(server: Server) -> None:
     async with page(server) as opened:
         seen = await run(
             opened,
             """
             const publishers = {};
-            for (const name of ["one", "two"]) {
+            for (const [name, height] of [["one", 360], ["two", 180]]) {
                 const ada = (publishers[name] = await sfu.session());
-                ada.pc.addTransceiver((await sfu.devices()).getVideoTracks()[0], { direction: "sendonly" });
+                const video = { width: height * 16 / 9, height, frameRate: 30 };
+                ada.pc.addTransceiver((await sfu.devices(video)).getVideoTracks()[0], { direction: "sendonly" });
                 await ada.offer({ tracks: [sfu.local(name, "0")] });
             }
+            const asked = async () => {
+                let count = 0;
+                for (const { pc } of Object.values(publishers))
+                    for (const entry of (await pc.getSenders()[0].getStats()).values())
+                        if (entry.type === "outbound-rtp") count += entry.pliCount + entry.firCount;
+                return count;
+            };
             const bob = await sfu.session();
             await bob.ask({ tracks: [sfu.remote(publishers.one, "one")] });
-            const first = await bob.shows("0");
+            const first = await bob.shows("0", 15);
             const described = bob.pc.remoteDescription.sdp;
+            const before = await asked();
+            const heights = [];
             for (let turn = 0; turn < 20; turn++) {
                 const name = turn % 2 ? "one" : "two";
                 const item = sfu.remote(publishers[name], name, { mid: "0" });
                 const done = await bob.operate("PUT", "tracks/update", { tracks: [item] });
                 if (done.tracks[0].errorCode) throw new Error(done.tracks[0].errorDescription);
-                await bob.shows("0", 3);
+                heights.push(await bob.grows("0", turn % 2 ? 360 : 180));
+                // WebRTC makes no two keyframes of a sender within 300 ms, whoever asks.
+                await bob.shows("0", 8);
             }
             const last = await bob.inbound("0");
-            return {
-                sameSsrc: first.ssrc === last.ssrc,
-                sameSdp: described === bob.pc.remoteDescription.sdp,
-                lost: last.packetsLost,
-                keyframes: last.keyFramesDecoded - first.keyFramesDecoded,
-            };
+            const sameSdp = described === bob.pc.remoteDescription.sdp;
+            return { first, last, sameSdp, heights, asked: await asked() - before };
             """,
         )
 
-        assert seen["sameSsrc"]
+        first, last = seen["first"], seen["last"]
+        assert seen["heights"] == [180, 360] * 10
+        assert first["ssrc"] == last["ssrc"]
         assert seen["sameSdp"]
-        assert seen["keyframes"] >= 20
+        assert last["packetsLost"] == first["packetsLost"]
+        assert last["keyFramesDecoded"] - first["keyFramesDecoded"] >= 20
+        assert seen["asked"] <= 20
+        # By Chromium's count a picture freezes when it stands for three times as long as usual, and 150 ms more.
+        assert last["freezeCount"] == first["freezeCount"]
 
 
 async def test_a_publisher_stops_its_first_section_and_the_others_go_on_over_another_transport(server: Server) -> None:

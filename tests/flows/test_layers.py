@@ -14,7 +14,7 @@ from .browser import Client, chromium
 from .participant import joined
 from .server import Server, token, until
 from .session import Session, calling
-from .test_cloudflare_browser import page, run
+from .test_cloudflare_browser import page, run, timed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.native, pytest.mark.browser]
 
@@ -206,6 +206,7 @@ async def prefer(session: Session, publisher: str, track: str, rid: str) -> str:
     return mid
 
 
+@timed
 async def test_a_session_switches_between_layers_as_one_stream(server: Server) -> None:
     async with page(server) as opened:
         seen = await run(
@@ -229,12 +230,7 @@ async def test_a_session_switches_between_layers_as_one_stream(server: Server) -
                 const item = { location: "remote", mid: "0", simulcast: { preferredRid } };
                 const done = await bob.operate("PUT", "tracks/update", { tracks: [item] });
                 if (done.tracks[0].errorCode) throw new Error(done.tracks[0].errorDescription);
-                const height = turn % 2 ? 360 : 180;
-                for (let wait = 0; (await bob.inbound("0")).frameHeight !== height; wait++) {
-                    if (wait === 100) throw new Error(`still not ${height} high after ${turn} switches`);
-                    await new Promise((resolve) => setTimeout(resolve, 50));
-                }
-                sizes.push(height);
+                sizes.push(await bob.grows("0", turn % 2 ? 360 : 180));
                 // WebRTC makes no two keyframes of a sender within 300 ms, whoever asks.
                 await bob.shows("0", 8);
             }

@@ -108,7 +108,7 @@ async def test_the_calls_are_described_where_the_page_says(moved: Server) -> Non
 
 
 @pytest.mark.browser
-async def test_the_page_publishes_and_its_link_plays(moved: Server) -> None:
+async def test_the_page_publishes_and_its_link_plays_every_layer(moved: Server) -> None:
     async with chromium() as browser:
         context = await browser.new_context()
         publisher = await context.new_page()
@@ -125,7 +125,9 @@ async def test_the_page_publishes_and_its_link_plays(moved: Server) -> None:
             await viewer.fill(f"#{field}", value)
         await viewer.click("#publish")
 
-        await viewer.wait_for_function("document.querySelector('video').videoWidth === 1280", timeout=15_000)
+        for layer, width in {"a": 1280, "b": 640, "c": 320}.items():
+            await viewer.click(f"text=Layer {layer}")
+            await viewer.wait_for_function(f"document.querySelector('video').videoWidth === {width}", timeout=15_000)
 
 
 def test_the_examples_stay_short() -> None:
