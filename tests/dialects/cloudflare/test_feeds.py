@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from parley.core.core import Core
@@ -104,6 +106,29 @@ async def test_who_may_not_reply_is_not_heard_until_it_may(app: App, core: Core)
     assert updated["id"] == 1
     assert [one.data for one in channel.sent] == [b"in time"]
     assert [one.payload for one in heard(ada)] == [b"at last"]
+
+
+async def test_who_does_not_acknowledge_in_time_has_to_subscribe_again(
+    app: App, core: Core, let_pass: Callable[[float], Awaitable[None]]
+) -> None:
+    ada = seated(core)
+    bob = await in_room(app)
+    [late, in_time] = await bob.channels(remote(ada, waitForAck=True), remote(ada, "other", waitForAck=True))
+    never = bob.channel("news")
+
+    await let_pass(29)
+    bob.channel("other").receive(b"ack")
+    assert not never.is_closed
+    await let_pass(2)
+
+    statuses = await bob.channel_statuses()
+    assert (statuses[late["id"]] == "inactive", statuses[in_time["id"]] == "inactive") == (True, False)
+    assert never.is_closed
+    [again] = await bob.channels(remote(ada))
+    core.rooms.send(ada.participant.id, Data(payload=b"hello", topic="news"))
+    core.rooms.send(ada.participant.id, Data(payload=b"and you", topic="other"))
+    assert "errorCode" not in again
+    assert [one.data for name in ("news", "other") for one in bob.channel(name).sent] == [b"hello", b"and you"]
 
 
 async def test_a_topic_ends_with_whoever_speaks_of_it(app: App, core: Core) -> None:

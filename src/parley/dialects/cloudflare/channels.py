@@ -44,6 +44,9 @@ class End(Line):
     status: Status = "initializing"
     closed_at: float = 0.0
     """On the loop's clock."""
+    is_ready: bool = True
+    """Whether its client has acknowledged, or need not."""
+    deadline: asyncio.TimerHandle | None = None
 
     @property
     def is_open(self) -> bool:
@@ -67,6 +70,16 @@ class End(Line):
         ack = isinstance(self, Subscriber) and self.item.wait_for_ack is True
         self.channel = self.peers.open_channel(self.peer, self.style, self, limit_bytes, ack=ack, hear=self.hear)
 
+    def await_ack(self, within_s: float) -> None:
+        """Pass nothing on before the client's first message, and end it if that does not come in time."""
+        self.is_ready = False
+        self.deadline = asyncio.get_running_loop().call_later(within_s, self.close)
+
+    def ready(self) -> None:
+        """The first message has come."""
+        self.is_ready = True
+        self._stop_waiting()
+
     def close(self) -> None:
         """End it from our side, with whatever depends on it."""
         was_open = self.is_open
@@ -87,9 +100,15 @@ class End(Line):
         self._finish()
 
     def _finish(self) -> None:
+        self._stop_waiting()
         if self.is_open:
             self.status = "inactive"
             self.closed_at = asyncio.get_running_loop().time()
+
+    def _stop_waiting(self) -> None:
+        if self.deadline is not None:
+            self.deadline.cancel()
+            self.deadline = None
 
 
 @dataclass(eq=False)
@@ -120,17 +139,13 @@ class Subscriber(End):
     """An end that receives a publisher's messages."""
 
     publisher: Publisher | None = None
-    is_ready: bool = True
-    """Whether it has acknowledged, or need not."""
-    deadline: asyncio.TimerHandle | None = None
 
     def follow(self, publisher: Publisher, *, ack_s: float) -> None:
         """Receive this publisher's messages from now on, or from the acknowledgement on. Raises Busy."""
         self.publisher = publisher
         publisher.subscribers.append(self)
         if self.item.wait_for_ack:
-            self.is_ready = False
-            self.deadline = asyncio.get_running_loop().call_later(ack_s, self.close)
+            self.await_ack(ack_s)
         else:
             self.peers.link(publisher.channel, self.channel)
         self.set_reply(self.item.can_reply is True)
@@ -150,8 +165,7 @@ class Subscriber(End):
         publisher = self.publisher
         if publisher is None or not self.is_open:
             return
-        self.is_ready = True
-        self._stop_waiting()
+        self.ready()
         try:
             self.peers.link(publisher.channel, self.channel)
             if publisher.holder is self:
@@ -163,16 +177,10 @@ class Subscriber(End):
 
     def _finish(self) -> None:
         super()._finish()
-        self._stop_waiting()
         if self.publisher is not None and self in self.publisher.subscribers:
             self.publisher.subscribers.remove(self)
             if self.publisher.holder is self:
                 self.publisher.holder = None
-
-    def _stop_waiting(self) -> None:
-        if self.deadline is not None:
-            self.deadline.cancel()
-            self.deadline = None
 
 
 class Events(Line):

@@ -154,6 +154,8 @@ def _new(session: Session, item: wire.ChannelItem, find: Find) -> wire.ChannelRe
         return result.failed(Fault(ItemCode.AGAIN, str(error)))
     if isinstance(end, Follower):
         session.feeds.add(end)
+        if item.wait_for_ack:
+            end.await_ack(session.settings.timeouts.ack_s)
     return result.model_copy(update={"id": id})
 
 
@@ -175,7 +177,6 @@ def _make(session: Session, item: wire.ChannelItem, id: int, publisher: Publishe
         core=session.core,
         feeds=session.feeds,
         can_reply=item.can_reply is True,
-        is_ready=not item.wait_for_ack,
     )
 
 

@@ -39,8 +39,6 @@ class Follower(End):
     feeds: Feeds
     can_reply: bool = False
     """Whether its messages go to that participant."""
-    is_ready: bool = True
-    """Whether it has acknowledged, or need not."""
 
     def __post_init__(self) -> None:
         self.hear = self.heard
@@ -57,7 +55,7 @@ class Follower(End):
     def heard(self, message: Message) -> None:
         """The first message acknowledges, where that is awaited; others are said to the participant alone."""
         if not self.is_ready:
-            self.is_ready = True
+            self.ready()
         elif self.can_reply:
             say(self.core, self.said.to, self, message, to=(self.said.by,))
 
