@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 
@@ -11,6 +13,7 @@ from aiortc import RTCPeerConnection
 
 from tests.udp_proxy import UdpProxy, Weather
 
+from .browser import Client, chromium
 from .media import Picture, Tone
 from .participant import joined
 from .server import Server, running_server, token, until
@@ -61,6 +64,27 @@ async def test_a_killed_client_is_gone_for_everybody_within_its_timeout(
             assert (await app.http.get(f"/sessions/{id}")).status_code == 410
 
 
+@pytest.mark.browser
+async def test_a_browser_that_is_killed_is_gone_for_everybody_within_its_timeout(
+    server: Server, room_name: str
+) -> None:
+    async with joined(server.ws, token("ada", room_name)) as ada:
+        transports = (await server.metrics())[TRANSPORTS]
+        async with chromium() as browser:
+            bob = await Client.open(browser, server.http)
+            await bob.call("join", server.ws, token("bob", room_name))
+            await bob.call("camera", True)
+            await until(lambda: ada.video_from("bob").frames > 5, within_s=15, what="bob's picture at ada")
+
+            session = await browser.new_browser_cdp_session()
+            processes = (await session.send("SystemInfo.getProcessInfo"))["processInfo"]
+            os.kill(next(one["id"] for one in processes if one["type"] == "browser"), signal.SIGKILL)
+            await until(lambda: "bob" not in ada.others(), within_s=FAILED_S + SLACK_S, what="its end")
+
+        await server.has_no_more(transports, TRANSPORTS)
+        assert (await server.metrics())["parley_participants"] == 1
+
+
 async def test_a_killed_subscriber_leaves_its_publisher_alone(server: Server, room_name: str) -> None:
     async with calling(server) as app:
         bob = await app.session(f"correlationId=room:{room_name}/bob")
@@ -90,6 +114,24 @@ async def test_a_session_whose_network_comes_back_goes_on(room_name: str) -> Non
 
             await until(lambda: frames(bob, mid) > seen + 5, within_s=20, what="ada's picture again")
             assert await bob.find(ada.id, "mic")
+
+
+async def test_participants_whose_media_stops_while_their_sockets_stay_come_back_by_themselves(room_name: str) -> None:
+    async with UdpProxy() as proxy, running_server("--announce", proxy.announce, environ=QUICK) as server:
+        proxy.target = ("127.0.0.1", server.udp_port)
+        async with joined(server.ws, token("ada", room_name)) as ada, joined(server.ws, token("bob", room_name)) as bob:
+            await bob.show(320, 240)
+            await until(lambda: ada.video_from("bob").frames > 5, within_s=15, what="bob's picture")
+
+            proxy.up = proxy.down = Weather(loss=1.0)
+            await until(lambda: departures(server) == 2, within_s=FAILED_S + SLACK_S, what="the end of both")
+            seen = ada.video_from("bob").frames
+            proxy.up = proxy.down = Weather()
+
+            await until(lambda: ada.video_from("bob").frames > seen + 5, within_s=20, what="bob's picture again")
+            assert (list(ada.others()), list(bob.others())) == (["bob"], ["ada"])
+            assert (await server.metrics())["parley_participants"] == 2
+        assert not [line for line in server.log if "Traceback" in line], "\n".join(server.log)
 
 
 async def test_two_hundred_sessions_made_and_dropped_leave_memory_flat(server: Server) -> None:
@@ -136,6 +178,10 @@ async def call_and_drop(app: App) -> None:
     await until(lambda: frames(bob, mid) > 2, within_s=15, what="the picture")
     await ada.hang_up()
     await bob.hang_up()
+
+
+def departures(server: Server) -> int:
+    return sum("participant left" in line and "peer_failed" in line for line in server.log)
 
 
 def frames(session: Session, mid: str) -> int:
