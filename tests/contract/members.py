@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from livekit import rtc
 
+from tests.flows.browser import chromium
 from tests.flows.media import Picture, Tone
 from tests.flows.participant import Heard, Participant, joined
 from tests.flows.server import Server, token, until
@@ -20,6 +21,8 @@ from tests.flows.session import Channel, Session, calling
 
 MIC, CAM = "mic", "cam"
 SIZE = (320, 240)
+LAYERS = ((320, 180), (960, 540))
+"""The sizes that `publish_layers` sends, the smaller first."""
 WAIT_S = 15.0
 QUIET_S = 0.4
 """How long nothing arrives before it is said to have stopped."""
@@ -44,6 +47,16 @@ class Member(Protocol):
 
     async def publish(self) -> None:
         """Send a tone and a moving picture, as MIC and CAM."""
+
+    async def publish_layers(self) -> None:
+        """Send a picture in the two sizes of LAYERS at once, as CAM."""
+
+    @property
+    def layers(self) -> tuple[str, str]:
+        """What those are called where layers have names, the smaller first."""
+
+    async def choose(self, other: Member, best: bool) -> None:
+        """Receive the larger of another's sizes, or the smaller."""
 
     async def set_muted(self, name: str, muted: bool) -> None:
         """Stop sending a track, or go on; it stays published."""
@@ -94,6 +107,20 @@ class LiveKit:
     async def publish(self) -> None:
         self._mine[MIC] = await self._participant.speak(name=MIC)
         self._mine[CAM] = await self._participant.show(*SIZE, name=CAM)
+
+    async def publish_layers(self) -> None:
+        self._mine[CAM] = await self._participant.show(*LAYERS[-1], name=CAM, simulcast=True)
+
+    @property
+    def layers(self) -> tuple[str, str]:
+        return "q", "f"
+
+    async def choose(self, other: Member, best: bool) -> None:
+        publication = self.publication(other, CAM)
+        assert publication is not None
+        publication.set_video_quality(
+            rtc.VideoQuality.VIDEO_QUALITY_HIGH if best else rtc.VideoQuality.VIDEO_QUALITY_LOW
+        )
 
     async def set_muted(self, name: str, muted: bool) -> None:
         track: Any = self._mine[name].track
@@ -155,12 +182,29 @@ class LiveKit:
         publication.set_subscribed(subscribed)
 
 
-class Cloudflare:
-    """By aiortc and bare HTTP, as a session that is bound to the room."""
+CAMERA = """async ([url, secret, names, width, height]) => {
+    const camera = await navigator.mediaDevices.getUserMedia({ video: { width, height, frameRate: 15 } });
+    const pc = (globalThis.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" }));
+    const sendEncodings = [{ rid: names[1] }, { rid: names[0], scaleResolutionDownBy: 3 }];
+    pc.addTransceiver(camera.getVideoTracks()[0], { direction: "sendonly", sendEncodings });
+    await pc.setLocalDescription(await pc.createOffer());
+    const { type, sdp } = pc.localDescription;
+    const tracks = [{ location: "local", trackName: "cam", mid: "0" }];
+    const body = JSON.stringify({ sessionDescription: { type, sdp }, tracks });
+    const answer = await fetch(url, { method: "POST", headers: { Authorization: `Bearer ${secret}` }, body });
+    await pc.setRemoteDescription((await answer.json()).sessionDescription);
+}"""
+"""Publishes on a session that has no connection yet: aiortc sends no layers."""
 
-    def __init__(self, session: Session, identity: str) -> None:
+
+class Cloudflare:
+    """By aiortc and bare HTTP, as a session that is bound to the room; layers are sent by a browser."""
+
+    def __init__(self, session: Session, identity: str, server: Server, open_things: contextlib.AsyncExitStack) -> None:
         self.identity = identity
         self.session = session
+        self._server = server
+        self._open_things = open_things
         self._mine: dict[str, Tone | Picture] = {}
         self._viewed: dict[tuple[str, str], str] = {}
         self._said: dict[str, Channel] = {}
@@ -173,6 +217,23 @@ class Cloudflare:
     async def publish(self) -> None:
         self._mine = {MIC: Tone(), CAM: Picture(*SIZE)}
         await self.session.push(**self._mine)
+
+    async def publish_layers(self) -> None:
+        browser = await self._open_things.enter_async_context(chromium())
+        page = await browser.new_page()
+        await page.goto(f"{self._server.http}/healthz")
+        url = f"{self._server.http}/v1/apps/devapp/sessions/{self.id}/tracks/new"
+        await page.evaluate(CAMERA, [url, "secret", self.layers, *LAYERS[-1]])
+
+    @property
+    def layers(self) -> tuple[str, str]:
+        return "b", "a"
+
+    async def choose(self, other: Member, best: bool) -> None:
+        simulcast = {"preferredRid": other.layers[best]}
+        item = {"location": "remote", "mid": self._viewed[other.id, CAM], "simulcast": simulcast}
+        [updated] = (await self.session.call("PUT", "tracks/update", {"tracks": [item]}))["tracks"]
+        assert updated["simulcast"] == simulcast
 
     async def set_muted(self, name: str, muted: bool) -> None:
         self.session.sending[name].sender.replaceTrack(None if muted else self._mine[name])
@@ -227,8 +288,9 @@ async def member(dialect: str, server: Server, room: str, identity: str) -> Asyn
         async with joined(server.ws, token(identity, room), options) as participant:
             yield LiveKit(participant, identity)
     else:
-        async with calling(server) as app:
-            yield Cloudflare(await app.session(f"correlationId=room:{room}/{identity}"), identity)
+        async with calling(server) as app, contextlib.AsyncExitStack() as open_things:
+            session = await app.session(f"correlationId=room:{room}/{identity}")
+            yield Cloudflare(session, identity, server, open_things)
 
 
 async def sees(viewer: Member, other: Member, *, more: int = 5) -> None:

@@ -1,7 +1,6 @@
 """Calls between two, each by either dialect: what is published is received, and every change is told.
 
-A story that a dialect has no words for is skipped with the reason that `members.ABSENT` gives. Choosing a layer has
-its place after looking away, as soon as layers can be chosen.
+A story that a dialect has no words for is skipped with the reason that `members.ABSENT` gives.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import pytest
 from tests.contract.members import (
     ABSENT,
     CAM,
+    LAYERS,
     MIC,
     LiveKit,
     Member,
@@ -90,6 +90,16 @@ async def test_who_looks_away_receives_no_more_and_may_look_again(ada: Member, b
 
     await bob.view(ada, CAM)
     await sees(bob, ada)
+
+
+async def test_who_views_chooses_which_of_the_sizes_that_are_sent(ada: Member, bob: Member) -> None:
+    await ada.publish_layers()
+    await bob.view(ada, CAM)
+
+    for best in (True, False, True):
+        await bob.choose(ada, best)
+        size = LAYERS[best]
+        await until(lambda: bob.heard(ada, CAM).size == size, within_s=15, what=f"pictures of {size}")  # noqa: B023
 
 
 async def test_what_is_muted_does_not_arrive_until_it_is_sent_again(ada: Member, bob: Member) -> None:
