@@ -1,4 +1,4 @@
-"""Sessions for a third party: the server calls another of its kind, which is ICE-lite."""
+"""Sessions for a third party: the server calls another of its kind, which is ICE-lite, or a full peer."""
 
 from __future__ import annotations
 
@@ -55,6 +55,17 @@ async def test_a_lite_server_may_also_offer(server: Server) -> None:
         [mid] = (await bob.pull((bridge.id, taken["tracks"][0]["trackName"]))).values()
 
         await until(lambda: bob.heard[mid].frames > 20, within_s=20, what="ada's picture from the other server")
+
+
+async def test_a_peer_with_full_ice_may_answer_too(server: Server) -> None:
+    async with calling(server) as app:
+        ada = await published(app)
+        bridge = await app.session("thirdparty=true")
+
+        mids = await bridge.pull((ada.id, "mic"), (ada.id, "cam"))
+
+        cam = mids[ada.id, "cam"]
+        await until(lambda: bridge.heard[cam].frames > 20, within_s=20, what="ada's picture at the third party")
 
 
 async def test_a_second_call_to_one_address_is_refused_and_the_first_goes_on(server: Server) -> None:

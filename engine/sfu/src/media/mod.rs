@@ -246,6 +246,13 @@ impl Media {
         }
     }
 
+    /// Nothing may be sent to the transport's peer until it has a route again.
+    pub fn clear_route(&mut self, transport: TransportId) {
+        if let Some(&key) = self.transport_keys.get(&transport) {
+            self.transports[key].route = None;
+        }
+    }
+
     /// A transport may have become able to send: its consumers that wait for a keyframe have it asked
     /// for by the timer, merged and throttled as every such request.
     fn want_keyframes(&mut self, key: usize) {

@@ -1,11 +1,11 @@
-//! Full ICE (RFC 8445), for peers that are themselves lite: checks are sent and not only answered.
+//! Full ICE (RFC 8445), for peers that may themselves be lite: checks are sent and not only answered.
 //!
 //! The agent is that of `is`: pacing, pairs, nomination, role conflicts and the checks that keep a
 //! path alive are its. Here it is given what belongs to us: one local address of each family, since
-//! the transports share one socket, a bound on pairs, and our idea of who may send.
+//! the transports share one socket, a bound on pairs, our idea of who may send, and consent.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use is::stun::{StunMessage, StunPacket};
 use is::{
@@ -15,8 +15,12 @@ use ring::hmac;
 
 /// Pairs that are checked: two families, and as many candidates as a description may have.
 const MAX_PAIRS: usize = 64;
+/// Checks the agent keeps for a peer that is not named yet.
+const MAX_EARLY: usize = 100;
 /// Addresses the peer may send from, as with a lite agent.
 const MAX_SENDERS: usize = 16;
+/// How long an answer to a check stands for the peer's consent to be sent to (RFC 7675 §5.1).
+const CONSENT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 struct Ring;
@@ -39,8 +43,11 @@ pub(crate) enum Found {
     Sender(SocketAddr),
     /// Datagrams go there from now on.
     Selected(SocketAddr),
-    /// Nothing answers any more: nothing may be sent (RFC 7675 §5.1).
+    /// No pair is left: nothing may be sent.
     Lost,
+    /// The peer has answered no check where datagrams go for too long, whatever it sends: nothing may
+    /// be sent (RFC 7675 §5.1).
+    Expired,
 }
 
 /// The addresses of candidates that can be used.
@@ -64,6 +71,9 @@ pub(crate) struct Full {
     targets: Vec<SocketAddr>,
     senders: Vec<SocketAddr>,
     selected: Option<SocketAddr>,
+    /// Who has answered a check, and when last.
+    answers: Vec<(SocketAddr, Instant)>,
+    has_expired: bool,
 }
 
 impl Full {
@@ -97,6 +107,8 @@ impl Full {
             targets: Vec::new(),
             senders: Vec::new(),
             selected: None,
+            answers: Vec::new(),
+            has_expired: false,
         }
     }
 
@@ -123,7 +135,7 @@ impl Full {
 
     /// As `Ice::select`.
     pub fn select(&mut self, sender: SocketAddr) -> bool {
-        let is_news = self.selected != Some(sender) && self.senders.contains(&sender);
+        let is_news = self.selected != Some(sender) && self.answered(sender).is_some();
         if is_news {
             self.selected = Some(sender);
         }
@@ -151,7 +163,14 @@ impl Full {
         for candidate in candidates {
             self.add_remote(candidate);
         }
-        self.agent.handle_timeout(now);
+        // Checks that came before the peer was named are answered one a call, and as long as there
+        // are any the agent of 0.12 neither checks nor begins its clock: no deadline would ever come.
+        for _ in 0..=MAX_EARLY {
+            if self.agent.poll_timeout().is_some() {
+                break;
+            }
+            self.agent.handle_timeout(now);
+        }
     }
 
     /// Takes one more candidate of the peer; what cannot be used is passed over.
@@ -188,25 +207,52 @@ impl Full {
             .local
             .iter()
             .find(|local| local.is_ipv4() == from.is_ipv4());
+        let is_known = self.targets.contains(&from) || self.senders.contains(&from);
         let Some(to) = to.copied() else {
             return;
         };
+        // A pair is made for whoever checks us, beyond the agent's own bound.
+        if !is_known && self.senders.len() >= MAX_SENDERS {
+            return;
+        }
+        let is_answer = message.is_successful_binding_response();
         let packet = StunPacket {
             proto: Protocol::Udp,
             source: from,
             destination: to,
             message,
         };
-        self.agent.handle_packet(now, packet);
+        if !self.agent.handle_packet(now, packet) || !is_answer || !is_known {
+            return;
+        }
+        match self.answers.iter_mut().find(|(known, _)| *known == from) {
+            Some((_, at)) => *at = now,
+            None => self.answers.push((from, now)),
+        }
+    }
+
+    fn answered(&self, address: SocketAddr) -> Option<Instant> {
+        let answer = self.answers.iter().find(|(known, _)| *known == address)?;
+        Some(answer.1)
+    }
+
+    /// When the peer's consent ends if it stays silent.
+    fn expires(&self) -> Option<Instant> {
+        Some(self.answered(self.selected?)? + CONSENT)
     }
 
     pub fn deadline(&mut self) -> Option<Instant> {
-        self.agent.poll_timeout()
+        let (check, end) = (self.agent.poll_timeout(), self.expires());
+        check.into_iter().chain(end).min()
     }
 
     pub fn on_timer(&mut self, now: Instant) {
-        if self.deadline().is_some_and(|at| at <= now) {
+        if self.agent.poll_timeout().is_some_and(|at| at <= now) {
             self.agent.handle_timeout(now);
+        }
+        if self.expires().is_some_and(|at| at <= now) {
+            self.selected = None;
+            self.has_expired = true;
         }
     }
 
@@ -217,6 +263,9 @@ impl Full {
     }
 
     pub fn poll(&mut self) -> Option<Found> {
+        if std::mem::take(&mut self.has_expired) {
+            return Some(Found::Expired);
+        }
         loop {
             match self.agent.poll_event()? {
                 IceAgentEvent::DiscoveredRecv { source, .. }
@@ -225,7 +274,9 @@ impl Full {
                     self.senders.push(source);
                     return Some(Found::Sender(source));
                 }
-                IceAgentEvent::NominatedSend { destination, .. } => {
+                IceAgentEvent::NominatedSend { destination, .. }
+                    if self.answered(destination).is_some() =>
+                {
                     self.selected = Some(destination);
                     return Some(Found::Selected(destination));
                 }
@@ -236,5 +287,162 @@ impl Full {
                 _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An agent at this port of 192.0.2.1.
+    fn agent(port: u16) -> Full {
+        Full::new(user(port), pwd(port), &[candidate(port)])
+    }
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    fn candidate(port: u16) -> String {
+        format!("candidate:1 1 udp 2130706431 192.0.2.1 {port} typ host")
+    }
+
+    fn user(port: u16) -> String {
+        format!("user{port}")
+    }
+
+    fn pwd(port: u16) -> String {
+        format!("a password of agent {port:05}")
+    }
+
+    fn name(full: &mut Full, port: u16, controlling: bool, now: Instant) {
+        full.set_remote(
+            &user(port),
+            &pwd(port),
+            &[candidate(port)],
+            controlling,
+            now,
+        );
+    }
+
+    /// Carries what one has to say to the other.
+    fn carry(now: Instant, (from, port): (&mut Full, u16), to: &mut Full) {
+        while let Some((_, bytes)) = from.poll_transmit() {
+            to.on_message(now, address(port), StunMessage::parse(&bytes).unwrap());
+        }
+    }
+
+    /// Two agents from the time that they have found each other.
+    fn met(mut near: Full, mut far: Full, start: Instant) -> (Full, Full, Instant) {
+        let mut now = start;
+        while near.selected().is_none() || far.selected().is_none() {
+            carry(now, (&mut near, 1), &mut far);
+            carry(now, (&mut far, 2), &mut near);
+            while near.poll().is_some() || far.poll().is_some() {}
+            now = near.deadline().unwrap().min(far.deadline().unwrap());
+            assert!(now < start + Duration::from_secs(10));
+            near.on_timer(now);
+            far.on_timer(now);
+        }
+        (near, far, now)
+    }
+
+    #[test]
+    fn a_peer_that_checks_before_it_is_named_is_met() {
+        for early in 1..4 {
+            let (mut near, mut far) = (agent(1), agent(2));
+            let mut now = Instant::now();
+            name(&mut far, 1, false, now);
+            for _ in 0..early {
+                carry(now, (&mut far, 2), &mut near);
+                now = far.deadline().unwrap();
+                far.on_timer(now);
+            }
+
+            name(&mut near, 2, true, now);
+
+            met(near, far, now);
+        }
+    }
+
+    #[test]
+    fn a_peer_that_checks_us_and_answers_nothing_is_given_up_after_thirty_seconds() {
+        let (mut near, mut far) = (agent(1), agent(2));
+        let mut now = Instant::now();
+        name(&mut near, 2, true, now);
+        name(&mut far, 1, false, now);
+        (near, far, now) = met(near, far, now);
+        let silent = now;
+
+        for _ in 0..1000 {
+            // Its checks are answered, and it hears none of ours.
+            while let Some((_, bytes)) = near.poll_transmit() {
+                let message = StunMessage::parse(&bytes).unwrap();
+                if message.is_successful_binding_response() {
+                    far.on_message(now, address(1), message);
+                }
+            }
+            carry(now, (&mut far, 2), &mut near);
+            while far.poll().is_some() {}
+            match near.poll() {
+                None => {}
+                Some(found) => {
+                    assert_eq!(found, Found::Expired);
+                    assert_eq!(near.selected(), None);
+                    assert!(now <= silent + CONSENT);
+                    return;
+                }
+            }
+            now = near.deadline().unwrap().min(far.deadline().unwrap());
+            near.on_timer(now);
+            far.on_timer(now);
+        }
+        panic!("the peer is still sent to");
+    }
+
+    #[test]
+    fn many_candidates_are_checked_one_in_fifty_milliseconds() {
+        let mut near = agent(1);
+        let start = Instant::now();
+        let candidates: Vec<String> = (2..200).map(candidate).collect();
+        near.set_remote("peer", "a password of the peer", &candidates, true, start);
+
+        let (mut now, mut sent, mut reached) = (start, Vec::new(), Vec::new());
+        while now < start + Duration::from_secs(60) {
+            while let Some((to, _)) = near.poll_transmit() {
+                sent.push(now);
+                reached.push(to);
+            }
+            // A description that comes again is no reason to hurry.
+            near.set_remote("peer", "a password of the peer", &candidates, true, now);
+            now = near.deadline().unwrap();
+            near.on_timer(now);
+        }
+
+        reached.sort();
+        reached.dedup();
+        assert_eq!(reached.len(), MAX_PAIRS);
+        let pace = sent.windows(2).map(|two| two[1] - two[0]).min().unwrap();
+        assert!(pace >= Duration::from_millis(50), "{pace:?}");
+    }
+
+    #[test]
+    fn a_peer_that_checks_from_everywhere_is_bounded() {
+        let (mut near, now) = (agent(1), Instant::now());
+        name(&mut near, 2, true, now);
+        while near.poll_transmit().is_some() {}
+        let mut answered = 0;
+
+        for port in 1000..1100 {
+            let mut far = agent(2);
+            name(&mut far, 1, false, now);
+            carry(now, (&mut far, port), &mut near);
+            while near.poll().is_some() {}
+            while near.poll_transmit().is_some() {
+                answered += 1;
+            }
+        }
+
+        assert_eq!(answered, MAX_SENDERS);
     }
 }

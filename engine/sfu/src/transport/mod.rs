@@ -577,7 +577,9 @@ impl Peer {
     }
 
     fn destination(&self) -> Option<SocketAddr> {
-        self.ice.selected().or(self.reply_to)
+        // With full ICE a way that was given up may not be used for want of another.
+        let is_over = self.is_full() && self.state == TransportState::Failed;
+        self.ice.selected().or(self.reply_to.filter(|_| !is_over))
     }
 
     /// Sends what the agent of full ICE has to say and acts on what it has found. Returns a sender to
@@ -597,7 +599,14 @@ impl Peer {
                         self.with_dtls(world, |dtls, now, heard| dtls.on_timer(now, heard))?;
                     }
                 }
-                Found::Lost => self.expect_peer(world),
+                Found::Lost => {
+                    world.media.clear_route(self.id);
+                    self.expect_peer(world);
+                }
+                Found::Expired => {
+                    world.media.clear_route(self.id);
+                    self.connect_by = Some(world.now);
+                }
             }
         }
         self.settle(world);
