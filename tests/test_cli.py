@@ -175,6 +175,24 @@ def test_a_weak_secret_is_refused_and_not_repeated(tmp_path):
     assert "hunter2" not in said.stderr
 
 
+@pytest.mark.parametrize(
+    ("weak", "advice"),
+    [
+        ('[livekit.keys]\nAPIweak = "x"', "(`parley keys` prints"),
+        ('[cloudflare.apps]\nmine = "x"', "(`parley keys --app` prints"),
+        (
+            '[livekit.keys]\nAPIweak = "x"\n[cloudflare.apps]\nmine = "x"',
+            "(`parley keys` or `parley keys --app` prints",
+        ),
+    ],
+)
+def test_the_advice_for_a_weak_secret_is_the_command_that_makes_a_strong_one(tmp_path, weak, advice):
+    file = tmp_path / "parley.toml"
+    file.write_text(weak)
+
+    assert advice in parley("serve", "--config", str(file)).stderr
+
+
 def test_a_short_key_of_ones_own_stays_on_loopback_too(tmp_path):
     file = tmp_path / "parley.toml"
     file.write_text('[livekit.keys]\ndevkey = "secret"')

@@ -107,7 +107,7 @@ def configure(
     if weak and not dev:
         raise ConfigError(
             f"the secret of {', '.join(map(repr, weak))} is so short that it could be guessed: "
-            "at least 32 bytes are needed (`parley keys` prints a strong pair)"
+            f"at least 32 bytes are needed ({_advice(configuration, weak)} prints a strong pair)"
         )
     if weak and not dev_public:
         _refuse_public(configuration)
@@ -172,6 +172,12 @@ def _name(path: str) -> str:
 def _weak(configuration: Configuration) -> list[str]:
     """The API keys and apps whose secret could be guessed, the published ones among them."""
     return [name for section in _sections(configuration) for name in section.weak_keys()]
+
+
+def _advice(configuration: Configuration, weak: list[str]) -> str:
+    """The commands that make what should stand in place of these."""
+    commands = {"`parley keys`": _keys(configuration), "`parley keys --app`": _apps(configuration)}
+    return " or ".join(command for command, names in commands.items() if set(names) & set(weak))
 
 
 def _refuse_public(configuration: Configuration) -> None:
