@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import structlog
 
 from parley.core.core import Core
 from parley.engine.specs import Kind, LayerPolicy, Mid, Setup
@@ -313,7 +314,7 @@ async def test_a_layer_is_chosen_and_changed_without_a_description(app: App) -> 
 
     # An empty name takes the preference back.
     [updated] = await bob.update({"mid": "#cam", "simulcast": {"preferredRid": "", "ridNotAvailable": "none"}})
-    assert updated["simulcast"] == {"preferredRid": "", "ridNotAvailable": "none", "priorityOrdering": "asciibetical"}
+    assert updated["simulcast"] == {"ridNotAvailable": "none", "priorityOrdering": "asciibetical"}
     assert bob.policy("0") == LayerPolicy(0, (1,))
     assert bob.transport.consumers[Mid("0")].spec.ssrc == ssrc
 
@@ -322,8 +323,10 @@ async def test_a_pull_that_prefers_nothing_is_sent_the_first_layer_that_comes(ap
     ada, bob = await app.session(), await app.session()
     await ada.push("b", "a", "c", cam=VP8)
 
-    await bob.pull(ada.remote("cam"), ada.remote("cam", simulcast={"preferredRid": ""}))
+    pulled = await bob.pull(ada.remote("cam"), ada.remote("cam", simulcast={"preferredRid": ""}))
 
+    # No text that is said is empty.
+    assert [one.get("simulcast") for one in pulled["tracks"]] == [None, {}]
     assert bob.policy("0") == bob.policy("1") == LayerPolicy(0, (1, 2))
 
 
@@ -490,8 +493,17 @@ async def test_a_session_for_a_third_party_calls_it(app: App) -> None:
     assert (await app.call("POST", "sessions/new?thirdparty=maybe", expect=406))["errorCode"] == "invalid_params"
 
 
+async def test_what_is_beside_the_apps_is_refused_in_the_same_way(app: App) -> None:
+    for path in ("/v1", "/v1/", "/v1/turn/keys/k/credentials/generate-ice-servers", "/v1/appsand", "/v1/a%0Ab"):
+        answer = await app.http.post(path, headers={"origin": "https://x.test"})
+        assert (answer.status_code, answer.json()["errorCode"]) == (404, "not_found")
+        assert answer.headers["access-control-allow-origin"] == "https://x.test"
+    preflight = await app.http.request("OPTIONS", "/v1/turn", headers={"origin": "https://x.test"})
+    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (204, "https://x.test")
+
+
 async def test_what_is_too_large_or_too_often_is_refused(app: App, core: Core, clock: FakeClock) -> None:
-    app = App(core, app.engine, limits={"body_bytes": 2048, "burst_calls": 3, "calls_per_s": 1})
+    app = App(core, app.engine, limits={"body_bytes": 2048, "burst_calls": 4, "calls_per_s": 1})
     session = await app.session()
 
     refused = await session.call("POST", "tracks/new", b"{" + b" " * 4096, expect=413)
@@ -501,8 +513,41 @@ async def test_what_is_too_large_or_too_often_is_refused(app: App, core: Core, c
     answer = await app.request("GET", f"sessions/{session.id}")
     assert (answer.status_code, answer.json()["errorCode"]) == (429, "retryable_transient_error")
     assert answer.headers["retry-after"] == "1"
+    assert answer.headers["access-control-expose-headers"] == "Retry-After"
     clock.advance(1)
     await session.call("GET", "")
+
+
+async def test_a_call_that_is_wrong_counts_as_one(app: App, core: Core, clock: FakeClock) -> None:
+    app = App(core, app.engine, limits={"burst_calls": 2, "calls_per_s": 1})
+    session = await app.session()
+
+    await session.call("POST", "tracks/new", b"{", expect=400)
+    await session.call("POST", "tracks/new", {"tracks": []}, expect=406)
+
+    await session.call("POST", "tracks/new", b"{", expect=429)
+    # Whoever has no right to the session takes nothing from it.
+    clock.advance(1)
+    await session.call("POST", "tracks/new", b"{", app="sister", expect=400)
+    await session.call("GET", "")
+
+
+async def test_the_label_of_a_session_is_on_its_log_lines_and_in_no_answer(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(id: object) -> object:
+        raise RuntimeError
+
+    with structlog.testing.capture_logs() as lines:
+        session = await app.session("?correlationId=" + "visit%207" + "!" * 300)
+        state = await session.call("GET", "")
+        monkeypatch.setattr(app.core.peers, "get", fail)
+        await session.call("GET", "", expect=500)
+
+    label = "visit 7" + "!" * 249
+    told = [(line["event"], line["participant"]) for line in lines if line.get("correlation") == label]
+    assert told == [("session opened", session.id), ("a call failed", session.id)]
+    assert "visit" not in str((session.made, state))
 
 
 async def test_a_call_waits_for_its_session_to_connect_and_says_when_it_does_not(app: App) -> None:

@@ -202,8 +202,9 @@ def _result(
         _release(session, [subscription])
         return _failed(session, item, TRACK_MISSING if has_ended else otherwise)
     publisher = item.session_id or ""
-    session.pull(Remote(mid, item.track_name, publisher, subscription.id, item.simulcast))
-    return wire.TrackResult(session_id=publisher, track_name=item.track_name, mid=mid, simulcast=item.simulcast)
+    simulcast = item.simulcast.over(None) if item.simulcast is not None else None
+    session.pull(Remote(mid, item.track_name, publisher, subscription.id, simulcast))
+    return wire.TrackResult(session_id=publisher, track_name=item.track_name, mid=mid, simulcast=simulcast)
 
 
 def _failed(session: Session, item: wire.TrackItem, fault: Fault) -> wire.TrackResult:

@@ -22,7 +22,7 @@ from parley.core.core import Core
 from parley.core.events import Event, ParticipantLeft
 from parley.core.model import LeaveReason, Terms
 from parley.dialects.cloudflare import adapters, channels, closing, data, pulling, styles, tracks, wire
-from parley.dialects.cloudflare.auth import Binding, Caller, authenticate, read_binding
+from parley.dialects.cloudflare.auth import Caller, authenticate, read_binding
 from parley.dialects.cloudflare.errors import Code, Problem, gone, problem
 from parley.dialects.cloudflare.feeds import Feeds
 from parley.dialects.cloudflare.openapi import document
@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 
 METHODS = "GET, POST, PUT, DELETE, OPTIONS"
 PREFLIGHT_MAX_AGE_S = 86400
+MAX_LABEL = 256
+"""Characters of a `correlationId` that log lines show."""
 PREFIXES = ("/v1/apps", "/apps")
 
 
@@ -93,7 +95,8 @@ class Cloudflare:
     def routes(self) -> list[BaseRoute]:
         face = _Face(self._answer)
         calls = [Route(path, face) for prefix in PREFIXES for path in (prefix, prefix + "/{path:rest}")]
-        return [Route("/v1/openapi.json", _Face(self._describe)), *calls]
+        others = [Route(path, _Face(self._know_nothing)) for path in ("/v1", "/v1/{path:rest}")]
+        return [Route("/v1/openapi.json", _Face(self._describe)), *calls, *others]
 
     async def drain(self, within_s: float) -> int:
         """There is nobody to tell: clients find out by their connection, or with their next call."""
@@ -104,45 +107,59 @@ class Cloudflare:
     async def _answer(self, request: Request) -> Response:
         if request.method == "OPTIONS":
             return _readable(request, _preflight(request))
+        app, _, rest = request.path_params.get("path", "").partition("/")
+        operation, name = _operation(rest)
+        session = self._named(app, name)
+        line = log if session is None else session.log
         try:
-            answer = await self._carry_out(request)
+            caller = authenticate(app, request.headers.get("authorization"), self._settings.apps)
+            answer = await self._carry_out(request, caller, operation, name)
         except ParleyError as error:
-            answer = _refuse(problem(error))
+            answer = _refuse(problem(error), line)
         except Exception:
-            log.exception("a call failed")
-            answer = _refuse(Problem(Code.INTERNAL, "Backend error"))
+            line.exception("a call failed")
+            answer = _refuse(Problem(Code.INTERNAL, "Backend error"), line)
         return _readable(request, answer)
 
-    async def _carry_out(self, request: Request) -> Response:
-        app, _, rest = request.path_params.get("path", "").partition("/")
-        caller = authenticate(app, request.headers.get("authorization"), self._settings.apps)
-        operation, session = _operation(rest)
+    async def _know_nothing(self, request: Request) -> Response:
+        """What is called beside the apps: other services of the same API, which there are none of here."""
+        if request.method == "OPTIONS":
+            return _readable(request, _preflight(request))
+        return _readable(request, _refuse(Problem(Code.NOT_FOUND, "There is no such operation"), log))
+
+    async def _carry_out(self, request: Request, caller: Caller, operation: str, name: str) -> Response:
         known = self._operations.get(operation)
         if known is None:
             raise Problem(Code.NOT_FOUND, "There is no such operation")
         method, handler = known
         if request.method != method:
-            refused = _refuse(Problem(Code.WRONG_METHOD, f"This operation is called with {method}"))
+            refused = _refuse(Problem(Code.WRONG_METHOD, f"This operation is called with {method}"), log)
             refused.headers["Allow"] = f"{method}, OPTIONS"
             return refused
+        session = self._named(caller.app, name)
+        if session is not None:
+            session.count_call()
         try:
             body = b"" if method == "GET" else await read_body(request, self._settings.limits.body_bytes)
         except BodyTooLarge as error:
             raise Problem(Code.TOO_LARGE, str(error)) from None
-        return await handler(Call(request, caller, session, body))
+        return await handler(Call(request, caller, name, body))
 
     async def _describe(self, request: Request) -> Response:
         return _readable(request, JSONResponse(document(__version__)))
 
     def _session(self, call: Call) -> Session:
-        """The session in the call's path. Raises Problem where the app has no such session, or calls it too often."""
-        id = from_hex(call.session)
-        session = self._sessions.get(ParticipantId(id)) if id is not None else None
-        if session is None or session.app != call.caller.app:
+        """The session in the call's path. Raises Problem where the app has no such session."""
+        session = self._named(call.caller.app, call.session)
+        if session is None:
             raise gone()
-        session.count_call()
         self._core.peers.get(session.peer)
         return session
+
+    def _named(self, app: str, name: str) -> Session | None:
+        """The app's session of this name."""
+        session = self._find(name)
+        return session if session is not None and session.app == app else None
 
     # Sessions.
 
@@ -150,7 +167,7 @@ class Cloudflare:
         ice = IceMode.FULL if wire.read_flag(_query(call, "thirdparty")) else IceMode.LITE
         asked = wire.read(wire.SessionsNew, call.body) if call.body.strip() else wire.SessionsNew()
         sdp = wire.read_offer(asked.session_description)
-        session = self._open(call.caller, read_binding(_query(call, "correlationId")), ice)
+        session = self._open(call.caller, _query(call, "correlationId"), ice)
         answer = None
         if sdp is not None:
             try:
@@ -161,8 +178,9 @@ class Cloudflare:
         described = None if answer is None else wire.SessionDescription(type="answer", sdp=answer)
         return _json(201, wire.NewSession(session_id=session.name, session_description=described))
 
-    def _open(self, caller: Caller, binding: Binding | None, ice: IceMode) -> Session:
+    def _open(self, caller: Caller, correlation_id: str, ice: IceMode) -> Session:
         """Seat a session, in the app's lobby or in the room it is bound to, and open its connection."""
+        binding = read_binding(correlation_id)
         core, settings = self._core, self._settings
         limit = settings.limits.tracks_per_session
         room, identity = (binding.room, binding.identity) if binding is not None else ("", "")
@@ -184,8 +202,10 @@ class Cloudflare:
         except BaseException:
             core.rooms.leave(seat.id, LeaveReason.INTERNAL)
             raise
-        session = Session(core, settings, caller, seat.id, peer.id, self._random, self._feeds)
+        label = correlation_id[:MAX_LABEL]
+        session = Session(core, settings, caller, seat.id, peer.id, self._random, self._feeds, label)
         self._sessions[seat.id] = session
+        session.log.info("session opened")
         return session
 
     def _hear(self, event: Event) -> None:
@@ -356,10 +376,11 @@ def _json(status: int, shape: wire._Shape) -> Response:
     return JSONResponse(shape.body(), status)
 
 
-def _refuse(refused: Problem) -> Response:
+def _refuse(refused: Problem, line: structlog.typing.FilteringBoundLogger) -> Response:
+    """line: where to log what is no fault of the caller's."""
     code = refused.code
     if code.status >= 500 and refused.reason is Reason.INTERNAL:
-        log.warning("a call could not be carried out", why=str(refused))
+        line.warning("a call could not be carried out", why=str(refused))
     answer = _json(
         code.status,
         wire.Refusal(error_code=code.text, error_description=str(refused), error_subcode=refused.subcode or None),
@@ -381,6 +402,7 @@ def _preflight(request: Request) -> Response:
 def _readable(request: Request, answer: Response) -> Response:
     """Let scripts of any origin read it: callers send their credential themselves, and no cookie is looked at."""
     answer.headers["Access-Control-Allow-Origin"] = request.headers.get("origin") or "*"
+    answer.headers["Access-Control-Expose-Headers"] = "Retry-After"
     answer.headers["Vary"] = "Origin"
     answer.headers["Cache-Control"] = "no-store"
     return answer

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
+import structlog
+
 from parley.core.core import Core
 from parley.core.model import Participant
 from parley.core.style import Choose, Decisions
@@ -33,6 +35,8 @@ from parley.dialects.cloudflare.settings import CloudflareSettings
 from parley.engine.specs import Kind, Mid
 from parley.ids import ParticipantId, PeerId, SubscriptionId, TrackId, to_hex
 from parley.negotiation import NO_COMMON_CODEC, Change, IceMode, RemoteView, SignalingState
+
+log = structlog.get_logger(__name__)
 
 MAX_CLOSED = 256
 """Closed tracks that stay listed; the oldest make room."""
@@ -74,7 +78,9 @@ class Session:
         peer: PeerId,
         random: Random,
         feeds: Feeds,
+        label: str = "",
     ) -> None:
+        """label: what the caller calls it, for log lines alone."""
         self.core = core
         self.settings = settings
         self.app = caller.app
@@ -87,6 +93,7 @@ class Session:
         self.feeds = feeds
         self.ufrag = ""
         """Of the client's last description."""
+        self.log = log.bind(app=caller.app, participant=to_hex(id), **({"correlation": label} if label else {}))
         self._turn = asyncio.Lock()
         self._calls = settings.limits.burst_calls * 1.0
         self._called_at = core.clock.monotonic()

@@ -25,7 +25,11 @@ class Limits(Section):
 
 
 class Timeouts(Section):
-    """Deadlines, in seconds. Clients give up on a call after ten, so the first three stay below that together."""
+    """Deadlines, in seconds.
+
+    Clients give up on a call after ten. A call waits for its connection and for media at the same time, and for its
+    turn after that: at worst the longer of the first two and the third, 13 s.
+    """
 
     connect_gate_s: float = Field(default=5.0, gt=0)
     """How long a call waits for a session that has negotiated to be connected."""

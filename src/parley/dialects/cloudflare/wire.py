@@ -89,9 +89,8 @@ class Simulcast(_Shape):
 
     def over(self, earlier: Simulcast | None) -> Simulcast:
         """What was said earlier, with what is said now over it; an empty `preferredRid` takes the preference back."""
-        if earlier is None:
-            return self
-        return earlier.model_copy(update=self.model_dump(exclude_none=True))
+        merged = (earlier or Simulcast()).model_copy(update=self.model_dump(exclude_none=True))
+        return merged.model_copy(update={"preferred_rid": merged.preferred_rid or None})
 
 
 def layer_wish(simulcast: Simulcast | None) -> LayerWish:
