@@ -174,8 +174,10 @@ class RoomMachine(RuleBasedStateMachine):
         room, tables = self.room, self.room.subscriptions
         assert set(room._publisher_of) == {track.id for one in room.participants.values() for track in one.tracks}
         assert set(tables._wishes) <= set(room.participants)
-        assert {one.id for one in tables} == {one.id for one in tables._by_pair.values()}
-        assert sum(tables._count.values()) == len(tables._by_id)
+        every = {one.id: one for one in tables}
+        for index in (tables._of_subscriber, tables._of_track):
+            assert {one.id: one for part in index.values() for one in part.values()} == every
+            assert all(index.values())
         assert tables._heard <= set(room._publisher_of)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from random import Random
@@ -638,13 +638,14 @@ class Rooms:
                 story.write(room.info, event)
                 self._bus.tell(Happening(event, room.info, self._clock.wall()))
                 within_s = wait_s(room, event, self._limits)
+                latest = replaces(event)
                 for participant in audience(room, event):
-                    self._put(participant, event, within_s)
+                    self._put(participant, event, latest, within_s)
                 self._act(event)
         finally:
             self._is_telling = False
 
-    def _put(self, participant: ParticipantId, event: Event, within_s: float) -> None:
+    def _put(self, participant: ParticipantId, event: Event, latest: Hashable, within_s: float) -> None:
         member = self._members.get(participant)
         if member is None or not member.is_told:
             return
@@ -653,7 +654,7 @@ class Rooms:
             return
         if isinstance(event, ParticipantEvent) and event.participant.id == participant:
             within_s = 0.0
-        if not member.mailbox.put(event, latest=replaces(event), within_s=within_s):
+        if not member.mailbox.put(event, latest=latest, within_s=within_s):
             log.warning("a participant reads its events too slowly", participant=to_hex(participant))
             member.is_slow = True
             self.leave(participant, LeaveReason.SLOW_READER)

@@ -21,9 +21,23 @@ from parley.ids import to_hex
 
 log = structlog.get_logger(__name__)
 
+_STORY = (
+    RoomOpened,
+    RoomClosed,
+    ParticipantJoined,
+    ParticipantLeft,
+    TrackPublished,
+    TrackEnded,
+    SubscriptionActive,
+    SubscriptionFailed,
+    PeerFailed,
+)
+
 
 def write(room: RoomInfo, event: Event) -> None:
     """Log an event that belongs to the story. Ids are in hexadecimal, whatever a dialect shows."""
+    if not isinstance(event, _STORY):
+        return  # Most are not of it, and when a crowd leaves at once even a bound logger for each is felt.
     line = log.bind(tenant=room.tenant, **({"lobby": room.lobby} if room.is_private else {"room": room.name}))
     match event:
         case RoomOpened() | RoomClosed() if room.is_private:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
+from typing import TypeVar
 
 from parley.core.access import Access
 from parley.core.errors import LimitExceeded
@@ -28,6 +29,9 @@ from parley.core.model import EndReason, Failure, Limits, Participant, Subscript
 from parley.engine.specs import Mid
 from parley.errors import Reason
 from parley.ids import ParticipantId, SubscriptionId, TrackId, mint
+
+K = TypeVar("K")
+L = TypeVar("L")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,10 @@ class Subscriptions:
         self._random = random
         self._limits = limits
         self._wishes: dict[ParticipantId, dict[TrackId, Wish]] = {}
-        self._by_pair: dict[tuple[ParticipantId, TrackId], Subscription] = {}
         self._by_id: dict[SubscriptionId, Subscription] = {}
-        self._count: dict[ParticipantId, int] = {}
+        # When a crowd leaves at once, each leave must not look at everybody's subscriptions.
+        self._of_subscriber: dict[ParticipantId, dict[TrackId, Subscription]] = {}
+        self._of_track: dict[TrackId, dict[ParticipantId, Subscription]] = {}
         self._heard: set[TrackId] = set()
         self._access: dict[ParticipantId, Access] = {}
         self._barred: set[tuple[ParticipantId, TrackId]] = set()
@@ -66,7 +71,7 @@ class Subscriptions:
         return self._by_id.get(id)
 
     def find(self, subscriber: ParticipantId, track: TrackId) -> Subscription | None:
-        return self._by_pair.get((subscriber, track))
+        return self._of_subscriber.get(subscriber, {}).get(track)
 
     def wish(self, subscriber: ParticipantId, track: TrackId) -> Wish:
         wishes = self._wishes.get(subscriber)
@@ -115,7 +120,7 @@ class Subscriptions:
         if self._is_wanted(subscriber, publisher, track):
             if subscription is not None:
                 return []
-            if self._count.get(subscriber.id, 0) >= self._limits.max_subscriptions:
+            if len(self._of_subscriber.get(subscriber.id, ())) >= self._limits.max_subscriptions:
                 text = f"{self._limits.max_subscriptions} subscriptions are the limit"
                 return [SubscriptionFailed(subscriber.id, track.id, Failure(Reason.TOO_MANY_SUBSCRIPTIONS, text))]
             return [SubscriptionOpened(subscriber.id, self._open(subscriber, track))]
@@ -179,14 +184,14 @@ class Subscriptions:
         self._barred = {pair for pair in self._barred if pair[1] != track}
         for wishes in self._wishes.values():
             wishes.pop(track, None)
-        return [self.end(one, reason) for one in list(self._by_id.values()) if one.track == track]
+        return [self.end(one, reason) for one in list(self._of_track.get(track, {}).values())]
 
     def end_subscriber(self, subscriber: ParticipantId, reason: EndReason) -> list[Event]:
         """End everything a participant receives, and forget what it said, of others' tracks and of its own."""
         self._wishes.pop(subscriber, None)
         self._access.pop(subscriber, None)
         self._barred = {pair for pair in self._barred if pair[0] != subscriber}
-        return [self.end(one, reason) for one in list(self._by_id.values()) if one.subscriber == subscriber]
+        return [self.end(one, reason) for one in list(self._of_subscriber.get(subscriber, {}).values())]
 
     # For itself.
 
@@ -227,20 +232,18 @@ class Subscriptions:
             enabled=wish.enabled,
             layers=wish.layers,
         )
-        self._count[subscriber.id] = self._count.get(subscriber.id, 0) + 1
         return self._keep(subscription)
 
     def _keep(self, subscription: Subscription) -> Subscription:
         self._by_id[subscription.id] = subscription
-        self._by_pair[subscription.subscriber, subscription.track] = subscription
+        self._of_subscriber.setdefault(subscription.subscriber, {})[subscription.track] = subscription
+        self._of_track.setdefault(subscription.track, {})[subscription.subscriber] = subscription
         return subscription
 
     def _drop(self, subscription: Subscription) -> None:
         del self._by_id[subscription.id]
-        del self._by_pair[subscription.subscriber, subscription.track]
-        self._count[subscription.subscriber] -= 1
-        if not self._count[subscription.subscriber]:
-            del self._count[subscription.subscriber]
+        _take_out(self._of_subscriber, subscription.subscriber, subscription.track)
+        _take_out(self._of_track, subscription.track, subscription.subscriber)
 
     def _remember(self, subscriber: ParticipantId, track: TrackId, wish: Wish) -> None:
         wishes = self._wishes.setdefault(subscriber, {})
@@ -248,3 +251,10 @@ class Subscriptions:
             limit = self._limits.max_wishes
             raise LimitExceeded(Reason.TOO_MANY_SUBSCRIPTIONS, "tracks a participant has said something about", limit)
         wishes[track] = wish
+
+
+def _take_out(index: dict[K, dict[L, Subscription]], key: K, inner: L) -> None:
+    """Leave no empty part of the index behind."""
+    del index[key][inner]
+    if not index[key]:
+        del index[key]
