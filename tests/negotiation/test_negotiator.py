@@ -904,6 +904,13 @@ def test_ids_above_fourteen_are_kept_and_one_id_means_one_thing() -> None:
     assert [spec.twcc for spec in delta.recv] == [True, False]
 
 
+@pytest.mark.parametrize("kind", [Kind.AUDIO, Kind.VIDEO])
+def test_a_section_that_the_server_sends_on_is_named_in_its_packets(kind: Kind) -> None:
+    delta = connected(negotiator(), send(kind))
+
+    assert MID in [extension.uri for extension in delta.send[0].extensions]
+
+
 def test_offered_extensions_get_free_ids_in_the_order_of_the_caps() -> None:
     caps = Caps(extensions=tuple(ExtensionPref(f"urn:x:{n}") for n in range(16)))
 

@@ -39,7 +39,8 @@ _AUDIO = (Kind.AUDIO,)
 _VIDEO = (Kind.VIDEO,)
 
 DEFAULT_EXTENSIONS: Final = (
-    ExtensionPref(MID, flows=_RECV),
+    # Both ways: of a bundle's many sections, a receiver is told which one a packet is for until it has reported on it.
+    ExtensionPref(MID),
     ExtensionPref(RID, flows=_RECV),
     ExtensionPref(REPAIRED_RID, kinds=_VIDEO, flows=_RECV),
     ExtensionPref(AUDIO_LEVEL, kinds=_AUDIO, flows=_RECV),
