@@ -354,7 +354,6 @@ pub fn producer_policy(value: &Bound<'_, PyAny>) -> PyResult<ProducerPolicy> {
             .iter()
             .map(|gap| gap.number(0, 3_600_000))
             .collect::<PyResult<_>>()?,
-        opaque: node.field("opaque")?.flag()?,
         max_layer: node
             .field("max_layer")?
             .some()

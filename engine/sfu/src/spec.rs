@@ -245,8 +245,6 @@ pub struct ProducerPolicy {
     /// Least time between two keyframe requests, in milliseconds, per layer in declared order; the
     /// last one counts for every layer above it. Empty: 500.
     pub keyframe_gap_ms: Vec<u32>,
-    /// The payload is encrypted end to end: nothing beyond the clear bytes may be read from it.
-    pub opaque: bool,
     /// Highest layer to take, as an index in declared order; `None`: all.
     pub max_layer: Option<u8>,
 }
@@ -255,7 +253,6 @@ impl Default for ProducerPolicy {
     fn default() -> Self {
         ProducerPolicy {
             keyframe_gap_ms: vec![500, 1000, 1000],
-            opaque: false,
             max_layer: None,
         }
     }

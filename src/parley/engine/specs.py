@@ -203,8 +203,6 @@ class ProducerPolicy:
     keyframe_gap_ms: tuple[int, ...] = (500, 1000, 1000)
     """Shortest time between requests for two keyframes, by layer; the last one serves all further layers.
     A request that somebody waits on is repeated sooner while it goes unanswered."""
-    opaque: bool = False
-    """Whether payloads are end-to-end encrypted, so that only clear header bytes may be read."""
     max_layer: int | None = None
     """The highest layer index that is accepted; None: all."""
 
