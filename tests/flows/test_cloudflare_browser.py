@@ -8,7 +8,7 @@ from .server import Server
 from .sfu import PUBLISHER, page, run
 
 pytestmark = [pytest.mark.anyio, pytest.mark.native, pytest.mark.browser]
-# A keyframe that a busy machine makes late is asked for twice.
+# On a busy machine Chromium now and then counts a freeze, also where nothing is switched.
 timed = pytest.mark.flaky(reruns=2, only_rerun=["assert"])
 
 

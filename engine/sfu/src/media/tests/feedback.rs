@@ -347,7 +347,7 @@ fn keyframe_requests_of_many_subscribers_become_one() {
             writer.pli(1, 20);
         });
     }
-    rig.advance(ms(199));
+    rig.advance(ms(299));
     assert_eq!(rig.plis(0), 0);
     rig.advance(ms(2));
     assert_eq!(rig.plis(0), 1);

@@ -265,7 +265,7 @@ fn a_keyframe_that_does_not_come_is_asked_for_again_ever_more_slowly() {
         camera.frame(&mut rig, &[(0, false), (2, false)]);
     }
 
-    assert_eq!(asked, [0, 2, 5, 10, 20, 40]);
+    assert_eq!(asked, [0, 3, 6, 11, 21, 41]);
     assert_eq!(one_stream(&rig.take_rtp(1)), [0]);
 }
 
