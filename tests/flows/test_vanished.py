@@ -27,6 +27,8 @@ SLACK_S = 2.0
 """What a sweep, a gauge and this machine may add to a timeout."""
 QUICK = {"PARLEY_MEDIA__FAILED_S": str(FAILED_S), "PARLEY_CLOUDFLARE__TIMEOUTS__RETURN_S": str(RETURN_S)}
 TRANSPORTS = 'parley_engine_objects{kind="transports"}'
+OF_PARTICIPANT, OF_SESSION = 2, 1
+"""How many transports a `livekit` participant has, and a session."""
 
 
 @pytest.fixture
@@ -43,7 +45,6 @@ async def test_a_killed_client_is_gone_for_everybody_within_its_timeout(
     async with calling(server) as app, joined(server.ws, token("ada", room_name)) as ada:
         bob = await app.session()
         before = server.descriptors()
-        transports = (await server.metrics())[TRANSPORTS]
         async with victim(dialect, server, room_name) as (process, id):
             mids = [await bob.find(id, name) for name in ("mic", "cam")]
             await until(lambda: ada.video_from("victim").frames > 5, within_s=15, what="the victim's picture at ada")
@@ -55,7 +56,7 @@ async def test_a_killed_client_is_gone_for_everybody_within_its_timeout(
             assert ("participant_disconnected", "victim") in ada.events
             await becomes(bob, {"mic": "inactive", "cam": "inactive"}, by=killed + FAILED_S + RETURN_S + SLACK_S)
 
-        await server.has_no_more(transports + 1, TRANSPORTS)  # Bob has connected meanwhile.
+        await server.has_no_more(OF_PARTICIPANT + OF_SESSION, TRANSPORTS)
         await until(lambda: server.descriptors() <= before, within_s=5, what="no descriptor left")
         metrics = await server.metrics()
         assert metrics["parley_participants"] == 2
@@ -69,7 +70,6 @@ async def test_a_browser_that_is_killed_is_gone_for_everybody_within_its_timeout
     server: Server, room_name: str
 ) -> None:
     async with joined(server.ws, token("ada", room_name)) as ada:
-        transports = (await server.metrics())[TRANSPORTS]
         async with chromium() as browser:
             bob = await Client.open(browser, server.http)
             await bob.call("join", server.ws, token("bob", room_name))
@@ -81,7 +81,7 @@ async def test_a_browser_that_is_killed_is_gone_for_everybody_within_its_timeout
             os.kill(next(one["id"] for one in processes if one["type"] == "browser"), signal.SIGKILL)
             await until(lambda: "bob" not in ada.others(), within_s=FAILED_S + SLACK_S, what="its end")
 
-        await server.has_no_more(transports, TRANSPORTS)
+        await server.has_no_more(OF_PARTICIPANT, TRANSPORTS)
         assert (await server.metrics())["parley_participants"] == 1
 
 
