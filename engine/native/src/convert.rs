@@ -10,15 +10,12 @@ use std::time::Duration;
 use parley_sfu::command::{OnFull, RemoteTransport, Setup};
 use parley_sfu::config::{Announce, EngineConfig};
 use parley_sfu::spec::{
-    CodecSpec, DataSpec, ExtensionIds, Feedback, Flow, LayerPolicy, MediaKind, Mid, ProducerPolicy,
-    RecvSpec, Rid, SendSpec, SsrcGroup, SsrcSemantics,
+    CodecSpec, DataSpec, ExtensionIds, Feedback, Flow, LayerPolicy, MAX_LAYERS, MediaKind, Mid,
+    ProducerPolicy, RecvSpec, Rid, SendSpec, SsrcGroup, SsrcSemantics,
 };
 use pyo3::prelude::*;
 
 use crate::error::bad_value;
-
-/// Layers of one producer.
-const MAX_LAYERS: usize = 8;
 
 /// A Python value and the path that led to it.
 struct Node<'py> {

@@ -258,6 +258,9 @@ impl Default for ProducerPolicy {
     }
 }
 
+/// Layers of one section. Three are usual.
+pub const MAX_LAYERS: usize = 8;
+
 /// Which layer of its source a consumer forwards, by index in declared order. An index that the
 /// source does not have counts as missing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -11,15 +11,13 @@ use super::timers::Timer;
 use super::transport::Sender;
 use super::{Media, Moment};
 use crate::spec::{
-    CodecSpec, ConsumerId, ExtensionIds, Flow, MediaKind, Mid, ProducerId, RecvSpec, SendSpec,
-    TransportId,
+    CodecSpec, ConsumerId, ExtensionIds, Flow, MAX_LAYERS, MediaKind, Mid, ProducerId, RecvSpec,
+    SendSpec, TransportId,
 };
 use crate::strike;
 
 /// Sections of one transport in each direction.
 const MAX_SECTIONS: usize = 1024;
-/// Layers of one section. Three are usual.
-const MAX_LAYERS: usize = 8;
 const MAX_SSRCS: usize = 64;
 
 impl Media {

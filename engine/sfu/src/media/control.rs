@@ -7,7 +7,7 @@ use super::consumer::Again;
 use super::era::Feed;
 use super::ingress::Resend;
 use super::keyframes::Ask;
-use super::producer::Binding;
+use super::producer::{Binding, layer_of};
 use super::reception::{SenderClock, middle};
 use super::timers::Timer;
 use super::{Media, Moment};
@@ -197,10 +197,8 @@ impl Media {
 
     /// Whether a packet of what a consumer forwards, not there yet, has been asked for.
     fn is_awaited(&self, consumer: usize, input: u64) -> bool {
-        let layer = self.consumers[consumer].current.and_then(|feed| {
-            let producer = self.producers.get(feed.producer)?;
-            producer.layers.get(usize::from(feed.layer))
-        });
+        let feed = self.consumers[consumer].current;
+        let layer = feed.and_then(|feed| layer_of(&self.producers, feed));
         layer.is_some_and(|layer| layer.nack.is_missing(input))
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::api::{MediaEvent, Outbox};
 use super::era::Feed;
-use super::producer::Producer;
+use super::producer::{Producer, layer_of_mut};
 use super::timeline::Reference;
 use super::timers::Timer;
 use super::{Media, Moment};
@@ -47,6 +47,22 @@ impl Producer {
             transit: layer.reception.transit(),
             clock_hz: codec.spec.clock_hz,
         })
+    }
+
+    /// Tells that a layer sends nothing any more.
+    pub(super) fn stop_layer(&mut self, index: u8, now: Instant, events: &mut Vec<MediaEvent>) {
+        let layer = &mut self.layers[usize::from(index)];
+        layer.nack.clear();
+        layer.pulse.reset();
+        if !std::mem::replace(&mut layer.is_active, false) {
+            return;
+        }
+        events.push(MediaEvent::LayerInactive {
+            producer: self.id,
+            layer: index,
+            last_packet: layer.last_packet.unwrap_or(now),
+            at: now,
+        });
     }
 }
 
@@ -206,10 +222,7 @@ impl Media {
     }
 
     pub(super) fn remove_taker(&mut self, key: usize, feed: Feed) {
-        let producer = self.producers.get_mut(feed.producer);
-        let Some(layer) =
-            producer.and_then(|producer| producer.layers.get_mut(usize::from(feed.layer)))
-        else {
+        let Some(layer) = layer_of_mut(&mut self.producers, feed) else {
             return;
         };
         if let Some(place) = layer.takers.iter().position(|taker| *taker == key) {
@@ -223,16 +236,17 @@ impl Media {
 
     /// Everybody who forwards or awaits a layer of this producer does so no longer.
     pub(super) fn evict(&mut self, producer: usize, events: &mut Vec<MediaEvent>) {
+        let is_its = |feed: Option<Feed>| feed.is_some_and(|feed| feed.producer == producer);
         for layer in 0..self.producers[producer].layers.len() {
             let takers = self.producers[producer].layers[layer].takers.clone();
             for key in takers {
                 let Some(held) = self.consumers.get(key) else {
                     continue;
                 };
-                if held.target.is_some_and(|feed| feed.producer == producer) {
+                if is_its(held.target) {
                     self.set_target(key, None);
                 }
-                if held_by(&self.consumers[key].current, producer) {
+                if is_its(self.consumers[key].current) {
                     self.leave(key, events);
                 }
             }
@@ -317,31 +331,7 @@ impl Media {
             self.choose_all(producer, moment, out, events);
         }
     }
-}
 
-fn held_by(feed: &Option<Feed>, producer: usize) -> bool {
-    feed.is_some_and(|feed| feed.producer == producer)
-}
-
-impl Producer {
-    /// Tells that a layer sends nothing any more.
-    pub(super) fn stop_layer(&mut self, index: u8, now: Instant, events: &mut Vec<MediaEvent>) {
-        let layer = &mut self.layers[usize::from(index)];
-        layer.nack.clear();
-        layer.pulse.reset();
-        if !std::mem::replace(&mut layer.is_active, false) {
-            return;
-        }
-        events.push(MediaEvent::LayerInactive {
-            producer: self.id,
-            layer: index,
-            last_packet: layer.last_packet.unwrap_or(now),
-            at: now,
-        });
-    }
-}
-
-impl Media {
     /// The present source goes on until another begins, but not for ever.
     pub(super) fn let_go_on(&mut self, key: usize, now: Instant) {
         let due = &mut self.consumers[key].change_due;

@@ -2,6 +2,7 @@
 //! of pictures, TL0PICIDX and KEYIDX go on as those of one encoder (RFC 7741 §4.2).
 
 use super::munger::Munger;
+use super::unwrap::nearest;
 use crate::codec::vp8::{Descriptor, Numbers, Patch, PictureId};
 
 const WIDE: u64 = 0x7fff;
@@ -135,14 +136,9 @@ impl PictureIds {
     pub fn find(&self, descriptor: Descriptor) -> Picture {
         let id = descriptor.picture.map(|id| {
             let low = u64::from(id.low);
-            let Some(top) = self.top else {
-                return EPOCH + low;
-            };
-            let range = if id.is_wide { WIDE } else { NARROW } + 1;
-            let ahead = low.wrapping_sub(top) & (range - 1);
-            match ahead < range / 2 {
-                true => top + ahead,
-                false => (top + ahead).saturating_sub(range),
+            match self.top {
+                Some(top) => nearest(top, low, if id.is_wide { 15 } else { 7 }),
+                None => EPOCH + low,
             }
         });
         Picture { descriptor, id }

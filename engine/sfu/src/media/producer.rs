@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use slab::Slab;
+
 use super::cache::Cache;
-use super::era::Stream;
+use super::era::{Feed, Stream};
 use super::keyframes::Keyframes;
 use super::nack::NackList;
 use super::pictures::PictureIds;
@@ -255,6 +257,17 @@ fn gap(policy: &ProducerPolicy, layer: usize) -> Duration {
     let gaps = &policy.keyframe_gap_ms;
     let gap = gaps.get(layer).or(gaps.last()).copied().unwrap_or(500);
     Duration::from_millis(u64::from(gap))
+}
+
+/// The layer that a feed names, if there is one.
+pub(super) fn layer_of(producers: &Slab<Producer>, feed: Feed) -> Option<&Layer> {
+    let producer = producers.get(feed.producer)?;
+    producer.layers.get(usize::from(feed.layer))
+}
+
+pub(super) fn layer_of_mut(producers: &mut Slab<Producer>, feed: Feed) -> Option<&mut Layer> {
+    let producer = producers.get_mut(feed.producer)?;
+    producer.layers.get_mut(usize::from(feed.layer))
 }
 
 /// What a layer sends at the moment.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::api::{MediaEvent, Outbox};
 use super::era::Feed;
 use super::layers::FORGET;
+use super::producer::{layer_of, layer_of_mut};
 use super::timers::Timer;
 use super::{Media, Moment};
 use crate::strike;
@@ -114,16 +115,12 @@ impl Media {
                 .transports
                 .get_mut(key)
                 .map(|t| &mut t.sender_reports_due),
-            Timer::Nack(feed) => self
-                .producers
-                .get_mut(feed.producer)
-                .and_then(|p| p.layers.get_mut(usize::from(feed.layer)))
-                .map(|layer| &mut layer.nack_due),
-            Timer::Keyframe(feed) => self
-                .producers
-                .get_mut(feed.producer)
-                .and_then(|p| p.layers.get_mut(usize::from(feed.layer)))
-                .map(|layer| &mut layer.keyframe_due),
+            Timer::Nack(feed) => {
+                layer_of_mut(&mut self.producers, feed).map(|layer| &mut layer.nack_due)
+            }
+            Timer::Keyframe(feed) => {
+                layer_of_mut(&mut self.producers, feed).map(|layer| &mut layer.keyframe_due)
+            }
             Timer::Change(key) => self.consumers.get_mut(key).map(|c| &mut c.change_due),
         };
         match due {
@@ -220,7 +217,7 @@ impl Media {
             }
             let clock = consumer
                 .current
-                .map(|feed| &self.producers[feed.producer].layers[usize::from(feed.layer)])
+                .and_then(|feed| layer_of(&self.producers, feed))
                 .and_then(|layer| layer.clock);
             if let Some(info) = clock.and_then(|clock| consumer.sender_info(&clock)) {
                 due.push((*consumer_key, info));

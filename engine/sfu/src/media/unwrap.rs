@@ -1,15 +1,23 @@
 //! Numbers that wrap on the wire and never in here.
 
-/// The 64-bit number nearest to `near` whose low 16 bits are `low`.
-pub(super) fn near16(near: u64, low: u16) -> u64 {
-    let step = i64::from(low.wrapping_sub(near as u16) as i16);
-    near.checked_add_signed(step).unwrap_or(u64::from(low))
+/// The 64-bit number nearest to `near` whose low `bits` are `low`.
+pub(super) fn nearest(near: u64, low: u64, bits: u32) -> u64 {
+    let range = 1 << bits;
+    let ahead = low.wrapping_sub(near) & (range - 1);
+    match ahead < range / 2 {
+        true => near + ahead,
+        false => (near + ahead).checked_sub(range).unwrap_or(low),
+    }
 }
 
-/// The 64-bit number nearest to `near` whose low 32 bits are `low`.
+/// As [`nearest`], of a sequence number.
+pub(super) fn near16(near: u64, low: u16) -> u64 {
+    nearest(near, low.into(), 16)
+}
+
+/// As [`nearest`], of a timestamp.
 pub(super) fn near32(near: u64, low: u32) -> u64 {
-    let step = i64::from(low.wrapping_sub(near as u32) as i32);
-    near.checked_add_signed(step).unwrap_or(u64::from(low))
+    nearest(near, low.into(), 32)
 }
 
 #[cfg(test)]

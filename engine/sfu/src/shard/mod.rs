@@ -363,7 +363,7 @@ impl Shard {
         let has_asked = |key: &usize| {
             peers
                 .get_mut(*key)
-                .is_some_and(|peer| peer.has_asked(&message))
+                .is_some_and(|peer| peer.accepts(&message))
         };
         let asked = self.asking.iter().copied().find(has_asked);
         match asked {
@@ -385,8 +385,10 @@ impl Shard {
         let mut is_authentic = false;
         let mut admitted = None;
         self.with_peer(key, now, |peer, world| {
-            is_authentic = peer.has_asked(&message);
-            admitted = peer.on_stun(from, message, world)?;
+            is_authentic = peer.accepts(&message);
+            if is_authentic {
+                admitted = peer.on_stun(from, message, world)?;
+            }
             Ok(())
         });
         // A peer behind a NAT may come from an address that is another's: the first has it.

@@ -52,11 +52,16 @@ pub(crate) enum Found {
 
 /// The addresses of candidates that can be used.
 pub(crate) fn addresses(candidates: &[String]) -> Vec<SocketAddr> {
-    candidates
-        .iter()
-        .filter_map(|text| Candidate::from_sdp_string(text).ok())
+    usable(candidates)
         .map(|candidate| candidate.addr())
         .collect()
+}
+
+fn usable(candidates: &[String]) -> impl Iterator<Item = Candidate> {
+    let read = candidates
+        .iter()
+        .map(|text| Candidate::from_sdp_string(text));
+    read.filter_map(Result::ok)
 }
 
 /// The agent of one transport.
@@ -85,12 +90,10 @@ impl Full {
         };
         let mut agent = IceAgent::with_hmac(credentials, &Ring);
         agent.set_max_candidate_pairs(MAX_PAIRS);
-        let mut local: Vec<SocketAddr> = Vec::new();
-        let ours = candidates
-            .iter()
-            .filter_map(|text| Candidate::from_sdp_string(text).ok());
-        for candidate in ours {
+        let (mut local, mut own): (Vec<SocketAddr>, Vec<_>) = Default::default();
+        for candidate in usable(candidates) {
             let address = candidate.addr();
+            own.push(address);
             if !local
                 .iter()
                 .any(|known| known.is_ipv4() == address.is_ipv4())
@@ -103,7 +106,7 @@ impl Full {
             agent,
             ufrag,
             local,
-            own: addresses(candidates),
+            own,
             targets: Vec::new(),
             senders: Vec::new(),
             selected: None,

@@ -178,23 +178,21 @@ impl Peer {
 
     // ── datagrams ───────────────────────────────────────────────────────────────────────────────
 
-    /// Whether this is an answer to a check of ours.
-    pub fn has_asked(&mut self, message: &StunMessage<'_>) -> bool {
+    /// With full ICE: whether this answers a check of ours, or is an authentic check of the peer's.
+    pub fn accepts(&mut self, message: &StunMessage<'_>) -> bool {
         self.ice.full().is_some_and(|full| full.accepts(message))
     }
 
-    /// Takes a check or an answer for a transport with full ICE. Returns a sender to be admitted.
-    /// `Ok(None)`: it was forged, or says nothing new.
+    /// Takes what it [`accepts`](Self::accepts). Returns a sender to be admitted.
     pub fn on_stun(
         &mut self,
         from: SocketAddr,
         message: StunMessage<'_>,
         world: &mut World<'_>,
     ) -> Result<Option<SocketAddr>, Reason> {
-        let Some(full) = self.ice.full().filter(|full| full.accepts(&message)) else {
-            return Ok(None);
-        };
-        full.on_message(world.now, from, message);
+        if let Some(full) = self.ice.full() {
+            full.on_message(world.now, from, message);
+        }
         if self.reply_to.replace(from).is_none() && self.remote_ufrag.is_none() {
             self.expect_peer(world);
         }
@@ -263,23 +261,16 @@ impl Peer {
         datagram: &[u8],
         world: &mut World<'_>,
     ) -> Result<(), Reason> {
-        if let Some(restart) = &mut self.restart {
-            let (packets, bytes) = (&mut self.packets_out, &mut self.bytes_out);
-            let arena = &mut *world.arena;
-            let certificate = world.certificate;
-            let taken =
-                restart.on_datagram(world.now, from, datagram, certificate, &mut |to, record| {
-                    *packets += 1;
-                    *bytes += record.len() as u64;
-                    arena.push_bytes(to, record);
-                });
-            match taken {
-                Taken::Old => {}
-                Taken::New => return Ok(()),
-                Taken::Ready(dtls, keys) => {
-                    self.begin_anew(from, *dtls, keys, world);
-                    return Ok(());
-                }
+        let (now, certificate) = (world.now, world.certificate);
+        let taken = self.with_restart(world, |restart, send| {
+            restart.on_datagram(now, from, datagram, certificate, send)
+        });
+        match taken {
+            None | Some(Taken::Old) => {}
+            Some(Taken::New) => return Ok(()),
+            Some(Taken::Ready(dtls, keys)) => {
+                self.begin_anew(from, *dtls, keys, world);
+                return Ok(());
             }
         }
         let progress = self.with_dtls(world, |dtls, now, heard| {
@@ -318,12 +309,7 @@ impl Peer {
         if self.dtls.deadline().is_some_and(|at| at <= now) {
             self.with_dtls(world, |dtls, now, heard| dtls.on_timer(now, heard))?;
         }
-        if let Some(restart) = &mut self.restart {
-            let arena = &mut *world.arena;
-            restart.on_timer(now, &mut |to, record| {
-                arena.push_bytes(to, record);
-            });
-        }
+        self.with_restart(world, |restart, send| restart.on_timer(now, send));
         if let Some(sctp) = &mut self.sctp
             && sctp.deadline().is_some_and(|at| at <= now)
         {
@@ -687,6 +673,22 @@ impl Peer {
             Broken::Handshake => Reason::Dtls,
             Broken::Fingerprint => Reason::Fingerprint,
         })
+    }
+
+    /// Lets the association that the peer has announced do something, if there is one.
+    fn with_restart<T>(
+        &mut self,
+        world: &mut World<'_>,
+        act: impl FnOnce(&mut Restart, &mut dyn FnMut(SocketAddr, &[u8])) -> T,
+    ) -> Option<T> {
+        let (packets, bytes) = (&mut self.packets_out, &mut self.bytes_out);
+        let arena = &mut *world.arena;
+        let mut send = |to, record: &[u8]| {
+            *packets += 1;
+            *bytes += record.len() as u64;
+            arena.push_bytes(to, record);
+        };
+        Some(act(self.restart.as_mut()?, &mut send))
     }
 
     fn on_ready(&mut self, keys: Option<SrtpKeys>, world: &mut World<'_>) {

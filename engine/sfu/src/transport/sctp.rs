@@ -50,7 +50,7 @@ pub(crate) enum Happened {
 /// was negotiated, and looks through all of them for every piece of data.
 const MAX_STREAMS: usize = 2048;
 
-/// The association of one transport; there is at most one in a transport's life.
+/// One association of a transport; another takes its place when DTLS begins anew.
 pub(crate) struct Sctp {
     endpoint: Endpoint,
     transport: Arc<TransportConfig>,
@@ -96,17 +96,16 @@ impl Sctp {
         }
     }
 
-    /// Sends the first INIT, once. False: the association is there already, or cannot be.
-    pub fn initiate(&mut self) -> bool {
+    /// Sends the first INIT, once; nothing where the association is there already.
+    pub fn initiate(&mut self) {
         if self.association.is_some() || self.is_client {
-            return false;
+            return;
         }
         self.is_client = true;
         let mut config = ClientConfig::new();
         config.transport = self.transport.clone();
         self.association = self.endpoint.connect(config, self.peer).ok();
         self.endpoint.reject_new_associations();
-        self.association.is_some()
     }
 
     /// We are the DTLS client, and have the even streams (RFC 8832 §6).

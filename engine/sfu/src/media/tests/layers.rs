@@ -147,6 +147,13 @@ fn one_stream(got: &[Got]) -> Vec<u8> {
     layers
 }
 
+/// 830 frames of 33 ms, less than 20 ms wrong.
+fn assert_in_time(got: &[Got]) {
+    let last = got.last().unwrap().header.timestamp;
+    let passed = last.wrapping_sub(got[0].header.timestamp);
+    assert!(passed.abs_diff(829 * 3000) < 1800, "{passed}");
+}
+
 fn told(rig: &mut Rig, consumer: u64) -> Vec<Option<u8>> {
     let told = rig.events.drain(..).filter_map(|event| match event {
         MediaEvent::ConsumerLayer {
@@ -230,10 +237,7 @@ fn up_and_down_twenty_times_is_one_stream_with_a_request_each() {
     let got = rig.take_rtp(1);
     assert_eq!(one_stream(&got), expected);
     assert!(rig.media.counters().keyframe_requests_out <= 20);
-    // 830 frames of 33 ms, less than 20 ms wrong.
-    let last = got.last().unwrap().header.timestamp;
-    let passed = last.wrapping_sub(got[0].header.timestamp);
-    assert!(passed.abs_diff(829 * 3000) < 1800, "{passed}");
+    assert_in_time(&got);
 }
 
 #[test]
@@ -562,9 +566,7 @@ fn a_source_goes_on_until_the_next_has_a_keyframe() {
     one_stream(&got);
     assert_eq!(longest, 0, "a frame without a picture");
     assert!(rig.media.counters().keyframe_requests_out <= 20);
-    let last = got.last().unwrap().header.timestamp;
-    let passed = last.wrapping_sub(got[0].header.timestamp);
-    assert!(passed.abs_diff(829 * 3000) < 1800, "{passed}");
+    assert_in_time(&got);
 }
 
 #[test]
