@@ -287,7 +287,7 @@ class Consumer(Protocol):
         """Say which layer is wanted.
 
         The present layer goes on until the wanted one's keyframe has come, which is asked for once, and
-        again after 0.2, 0.5, 1 and 2 seconds while it is still awaited.
+        again after 0.3, 0.6, 1.1 and 2.1 seconds while it is still awaited.
         """
 
     def pause(self) -> None: ...

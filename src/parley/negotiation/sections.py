@@ -428,15 +428,23 @@ def _additions(plan: MLinePlan) -> dict[str, str]:
 # What it means to the engine.
 
 
+def _meant_codecs(codecs: tuple[Codec, ...], memo: Memo) -> tuple[CodecSpec, ...]:
+    return memo.once(("codecs", codecs), lambda: codec_rules.specs(codecs))
+
+
+def _meant_extensions(extensions: tuple[Extension, ...], memo: Memo) -> tuple[ExtensionSpec, ...]:
+    return memo.once(("extensions", extensions), lambda: _extension_specs(extensions))
+
+
 def recv_spec(mid: Mid, local: Section, remote: Section | None, memo: Memo) -> RecvSpec:
     """What the server receives on an agreed section, or on one it has offered (`remote` is then what was before)."""
-    main = memo.once(("codecs", local.codecs), lambda: codec_rules.specs(local.codecs))
+    main = _meant_codecs(local.codecs, memo)
     lines = {line for codec in local.codecs for line in codec.feedback}
     return RecvSpec(
         mid=mid,
         kind=kind_of(local),
         codecs=main,
-        extensions=memo.once(("extensions", local.extensions), lambda: _extension_specs(local.extensions)),
+        extensions=_meant_extensions(local.extensions, memo),
         ssrcs=_ssrcs(remote) if remote is not None else (),
         ssrc_groups=_ssrc_groups(remote) if remote is not None else (),
         rids=tuple(rid.id for rid in local.rids),
@@ -448,7 +456,7 @@ def recv_spec(mid: Mid, local: Section, remote: Section | None, memo: Memo) -> R
 
 def send_spec(mid: Mid, agreed: Section, plan: MLinePlan, sources: Sources, cname: str, memo: Memo) -> SendSpec:
     """What the server sends on an agreed section."""
-    main = memo.once(("codecs", agreed.codecs), lambda: codec_rules.specs(agreed.codecs))
+    main = _meant_codecs(agreed.codecs, memo)
     lines = {line for codec in agreed.codecs for line in codec.feedback}
     estimator = Estimator.NONE
     if extension_rules.REMB in lines:
@@ -461,7 +469,7 @@ def send_spec(mid: Mid, agreed: Section, plan: MLinePlan, sources: Sources, cnam
         ssrc=sources.ssrc,
         codecs=main,
         rtx_ssrc=sources.rtx_ssrc if any(codec.rtx_pt is not None for codec in main) else None,
-        extensions=memo.once(("extensions", agreed.extensions), lambda: _extension_specs(agreed.extensions)),
+        extensions=_meant_extensions(agreed.extensions, memo),
         cname=plan.cname or cname,
         nack=extension_rules.NACK in lines,
         estimator=estimator,
@@ -483,7 +491,7 @@ def agreement(local: Section, remote: Section, memo: Memo) -> tuple[Section, Sec
     with_ours, with_theirs = memo.once(
         ("accepted", local.codecs, remote.codecs), lambda: _accepted(local.codecs, remote.codecs)
     )
-    if not memo.once(("codecs", with_ours), lambda: codec_rules.specs(with_ours)):
+    if not _meant_codecs(with_ours, memo):
         return None
     extensions = memo.once(
         ("accepted extensions", local.extensions, remote.extensions),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from parley.core.errors import Busy
 from parley.core.peer import Line
@@ -33,6 +33,9 @@ Status = Literal["active", "inactive", "initializing"]
 @dataclass(eq=False)
 class End(Line):
     """One session's end of a data channel."""
+
+    holds_replies: ClassVar[bool] = False
+    """Whether what the client says behind its acknowledgement waits in the engine for a link back."""
 
     peers: Peers
     peer: PeerId
@@ -67,8 +70,11 @@ class End(Line):
 
     def start(self, limit_bytes: int) -> None:
         """Open it. Raises Busy, PeerNotFound."""
-        ack = isinstance(self, Subscriber) and self.item.wait_for_ack is True
+        ack = self.holds_replies and self.item.wait_for_ack is True
         self.channel = self.peers.open_channel(self.peer, self.style, self, limit_bytes, ack=ack, hear=self.hear)
+
+    def follow(self, ack_s: float) -> None:
+        """Begin to receive, once it is open: from now on, or from the acknowledgement on. Raises Busy."""
 
     def await_ack(self, within_s: float) -> None:
         """Pass nothing on before the client's first message, and end it if that does not come in time."""
@@ -134,42 +140,40 @@ class Publisher(End):
             one.close()
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Subscriber(End):
     """An end that receives a publisher's messages."""
 
-    publisher: Publisher | None = None
+    holds_replies = True
 
-    def follow(self, publisher: Publisher, *, ack_s: float) -> None:
-        """Receive this publisher's messages from now on, or from the acknowledgement on. Raises Busy."""
-        self.publisher = publisher
-        publisher.subscribers.append(self)
+    publisher: Publisher
+
+    def follow(self, ack_s: float) -> None:
+        self.publisher.subscribers.append(self)
         if self.item.wait_for_ack:
             self.await_ack(ack_s)
         else:
-            self.peers.link(publisher.channel, self.channel)
+            self.peers.link(self.publisher.channel, self.channel)
         self.set_reply(self.item.can_reply is True)
 
     def set_reply(self, allowed: bool) -> None:
         """Let its messages come back, in place of anybody else's; or no longer. Raises Busy."""
-        publisher = self.publisher
-        if publisher is None or not publisher.is_open:
+        if not self.publisher.is_open:
             return
         if allowed:
-            publisher.let_reply(self)
-        elif publisher.holder is self:
-            publisher.let_reply(None)
+            self.publisher.let_reply(self)
+        elif self.publisher.holder is self:
+            self.publisher.let_reply(None)
 
     def acknowledged(self) -> None:
         """Receive from here on; what the client has said behind its first message comes back if it may reply."""
-        publisher = self.publisher
-        if publisher is None or not self.is_open:
+        if not self.is_open:
             return
         self.ready()
         try:
-            self.peers.link(publisher.channel, self.channel)
-            if publisher.holder is self:
-                self.peers.link(self.channel, publisher.channel)
+            self.peers.link(self.publisher.channel, self.channel)
+            if self.publisher.holder is self:
+                self.peers.link(self.channel, self.publisher.channel)
             else:
                 self.channel.ignore()
         except Busy:
@@ -177,7 +181,7 @@ class Subscriber(End):
 
     def _finish(self) -> None:
         super()._finish()
-        if self.publisher is not None and self in self.publisher.subscribers:
+        if self in self.publisher.subscribers:
             self.publisher.subscribers.remove(self)
             if self.publisher.holder is self:
                 self.publisher.holder = None

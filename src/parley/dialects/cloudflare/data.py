@@ -126,58 +126,46 @@ def _check_data(view: RemoteView) -> Decisions:
 def _new(session: Session, item: wire.ChannelItem, find: Find) -> wire.ChannelResult:
     result = _echo(item)
     ends = session.ends
-    publisher, said = None, None
+    source = None
     if item.data_channel_name == SERVER_EVENTS:
         return result.failed(REPEATED_CHANNEL)
     if item.location == "local":
         if ends.published(item.data_channel_name) is not None:
             return result.failed(REPEATED_CHANNEL)
     else:
-        publisher = _publisher(session, item, find)
-        said = _said(session, item) if publisher is None else None
-        if publisher is None and said is None:
+        source = _source(session, item, find)
+        if source is None:
             return result.failed(NO_CHANNEL)
-        if _followed(session, publisher, said) is not None:
+        if _following(session, source) is not None:
             return result.failed(REPEATED_CHANNEL)
     id = ends.free_id(asyncio.get_running_loop().time())
     if id is None:
         return result.failed(Fault(ItemCode.INVALID_PARAMS, "The session has as many data channels as it may"))
-    end = _make(session, item, id, publisher, said)
+    end = _make(session, item, id, source)
     try:
         end.start(session.settings.limits.channel_bytes)
         ends.add(end)
-        if publisher is not None and isinstance(end, Subscriber):
-            end.follow(publisher, ack_s=session.settings.timeouts.ack_s)
+        end.follow(session.settings.timeouts.ack_s)
     except Busy as error:
         if end in ends:
             end.close()
         return result.failed(Fault(ItemCode.AGAIN, str(error)))
-    if isinstance(end, Follower):
-        session.feeds.add(end)
-        if item.wait_for_ack:
-            end.await_ack(session.settings.timeouts.ack_s)
     return result.model_copy(update={"id": id})
 
 
-def _make(session: Session, item: wire.ChannelItem, id: int, publisher: Publisher | None, said: Said | None) -> End:
+def _make(session: Session, item: wire.ChannelItem, id: int, source: Publisher | Said | None) -> End:
+    """source: what a remote channel hears; None: it is a local one."""
     peers, peer = session.core.peers, session.peer
-    if publisher is not None:
-        return Subscriber(peers, peer, item, id)
-    if said is None:
-        made = Publisher(peers, peer, item, id)
-        if not session.core.rooms.room_of(session.id).is_private:
-            made.hear = partial(say, session.core, session.id, made)
-        return made
-    return Follower(
-        peers,
-        peer,
-        item,
-        id,
-        said=said,
-        core=session.core,
-        feeds=session.feeds,
-        can_reply=item.can_reply is True,
-    )
+    match source:
+        case Publisher():
+            return Subscriber(peers, peer, item, id, publisher=source)
+        case Said():
+            return Follower(peers, peer, item, id, said=source, core=session.core, feeds=session.feeds)
+        case None:
+            made = Publisher(peers, peer, item, id)
+            if not session.core.rooms.room_of(session.id).is_private:
+                made.hear = partial(say, session.core, session.id, made)
+            return made
 
 
 def _update(session: Session, item: wire.ChannelItem, find: Find) -> wire.ChannelResult:
@@ -192,9 +180,8 @@ def _update(session: Session, item: wire.ChannelItem, find: Find) -> wire.Channe
     if item.id is not None:
         end = session.ends.get(item.id)
     else:
-        publisher = _publisher(session, item, find)
-        said = _said(session, item) if publisher is None else None
-        end = _followed(session, publisher, said)
+        source = _source(session, item, find)
+        end = _following(session, source) if source is not None else None
     if not isinstance(end, Subscriber | Follower):
         return result.failed(NO_CHANNEL)
     if item.can_reply is not None:
@@ -216,6 +203,18 @@ def _close(session: Session, id: int) -> wire.ChannelResult:
     return wire.ChannelResult(
         location=item.location, data_channel_name=item.data_channel_name, session_id=publisher, id=id
     )
+
+
+def _source(session: Session, item: wire.ChannelItem, find: Find) -> Publisher | Said | None:
+    """What a remote channel is to hear: a channel of another session, or somebody in the session's room."""
+    return _publisher(session, item, find) or _said(session, item)
+
+
+def _following(session: Session, source: Publisher | Said) -> Subscriber | Follower | None:
+    """The open end of a session that hears this already."""
+    if isinstance(source, Publisher):
+        return session.ends.subscribed(source)
+    return session.feeds.get(source)
 
 
 def _publisher(session: Session, item: wire.ChannelItem, find: Find) -> Publisher | None:
@@ -241,13 +240,6 @@ def _said(session: Session, item: wire.ChannelItem) -> Said | None:
     if found.room != session.participant.room or found.id == session.id:
         return None
     return Said(found.id, session.id, item.data_channel_name)
-
-
-def _followed(session: Session, publisher: Publisher | None, said: Said | None) -> End | None:
-    """The open end of a session that hears this already."""
-    if publisher is not None:
-        return session.ends.subscribed(publisher)
-    return session.feeds.get(said) if said is not None else None
 
 
 def _echo(item: wire.ChannelItem) -> wire.ChannelResult:

@@ -6,7 +6,7 @@ that name, and hears a participant on a remote channel that names the participan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -37,11 +37,17 @@ class Follower(End):
     said: Said
     core: Core
     feeds: Feeds
-    can_reply: bool = False
+    can_reply: bool = field(init=False)
     """Whether its messages go to that participant."""
 
     def __post_init__(self) -> None:
         self.hear = self.heard
+        self.can_reply = self.item.can_reply is True
+
+    def follow(self, ack_s: float) -> None:
+        self.feeds.add(self)
+        if self.item.wait_for_ack:
+            self.await_ack(ack_s)
 
     def set_reply(self, allowed: bool) -> None:
         self.can_reply = allowed

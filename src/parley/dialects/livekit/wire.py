@@ -284,7 +284,7 @@ def track_info(track: Track) -> TrackInfo:
 def _show_layers(track: Track, shown: MutableSequence[VideoLayer]) -> None:
     """Add what negotiation has found out to what was announced of a track's layers; all of it for other dialects'."""
     for place, layer in enumerate(sorted(track.layers, key=lambda layer: layer.quality)):
-        known = next((one for one in shown if one.quality == int(layer.quality)), None)
+        known = next((one for one in shown if one.quality == QUALITIES[layer.quality]), None)
         if known is None:
             shown.append(VideoLayer(quality=QUALITIES[layer.quality], width=layer.width, height=layer.height))
             known = shown[-1]
