@@ -21,37 +21,28 @@ from parley.ids import to_hex
 
 log = structlog.get_logger(__name__)
 
-_STORY = (
-    RoomOpened,
-    RoomClosed,
-    ParticipantJoined,
-    ParticipantLeft,
-    TrackPublished,
-    TrackEnded,
-    SubscriptionActive,
-    SubscriptionFailed,
-    PeerFailed,
-)
-
 
 def write(room: RoomInfo, event: Event) -> None:
     """Log an event that belongs to the story. Ids are in hexadecimal, whatever a dialect shows."""
-    if not isinstance(event, _STORY):
-        return  # Most are not of it, and when a crowd leaves at once even a bound logger for each is felt.
-    line = log.bind(tenant=room.tenant, **({"lobby": room.lobby} if room.is_private else {"room": room.name}))
+
+    # Not a bound logger: most events are not of the story, and when a crowd leaves at once one for each is felt.
+    def line(said: str, **fields: object) -> None:
+        place = {"lobby": room.lobby} if room.is_private else {"room": room.name}
+        log.info(said, tenant=room.tenant, **place, **fields)
+
     match event:
         case RoomOpened() | RoomClosed() if room.is_private:
             pass  # It opens and closes with its one participant, which is a line already.
         case RoomOpened():
-            line.info("room opened", id=to_hex(room.id))
+            line("room opened", id=to_hex(room.id))
         case RoomClosed(reason=reason):
-            line.info("room closed", reason=reason.value)
+            line("room closed", reason=reason.value)
         case ParticipantJoined(participant=one):
-            line.info("participant joined", identity=one.identity, participant=to_hex(one.id))
+            line("participant joined", identity=one.identity, participant=to_hex(one.id))
         case ParticipantLeft(participant=one, reason=reason):
-            line.info("participant left", identity=one.identity, participant=to_hex(one.id), reason=reason.value)
+            line("participant left", identity=one.identity, participant=to_hex(one.id), reason=reason.value)
         case TrackPublished(participant=one, track=track):
-            line.info(
+            line(
                 "track published",
                 identity=one.identity,
                 track=to_hex(track.id),
@@ -59,13 +50,13 @@ def write(room: RoomInfo, event: Event) -> None:
                 codec=track.codec,
             )
         case TrackEnded(participant=one, track=track, reason=reason) if track.was_published:
-            line.info("track ended", identity=one.identity, track=to_hex(track.id), reason=reason.value)
+            line("track ended", identity=one.identity, track=to_hex(track.id), reason=reason.value)
         case SubscriptionActive(to=to, subscription=subscription):
-            line.info("track subscribed", participant=to_hex(to), track=to_hex(subscription.track))
+            line("track subscribed", participant=to_hex(to), track=to_hex(subscription.track))
         case SubscriptionFailed(to=to, track=id, failure=failure):
-            line.info("subscription failed", participant=to_hex(to), track=to_hex(id), reason=failure.reason.value)
+            line("subscription failed", participant=to_hex(to), track=to_hex(id), reason=failure.reason.value)
         case PeerFailed(to=to, peer=peer, failure=failure):
-            line.info(
+            line(
                 "peer failed",
                 participant=to_hex(to),
                 peer=to_hex(peer),

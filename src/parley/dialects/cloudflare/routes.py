@@ -113,7 +113,7 @@ class Cloudflare:
         line = log if session is None else session.log
         try:
             caller = authenticate(app, request.headers.get("authorization"), self._settings.apps)
-            answer = await self._carry_out(request, caller, operation, name)
+            answer = await self._carry_out(request, caller, operation, name, session)
         except ParleyError as error:
             answer = _refuse(problem(error), line)
         except Exception:
@@ -127,7 +127,9 @@ class Cloudflare:
             return _readable(request, _preflight(request))
         return _readable(request, _refuse(Problem(Code.NOT_FOUND, "There is no such operation"), log))
 
-    async def _carry_out(self, request: Request, caller: Caller, operation: str, name: str) -> Response:
+    async def _carry_out(
+        self, request: Request, caller: Caller, operation: str, name: str, session: Session | None
+    ) -> Response:
         known = self._operations.get(operation)
         if known is None:
             raise Problem(Code.NOT_FOUND, "There is no such operation")
@@ -136,7 +138,6 @@ class Cloudflare:
             refused = _refuse(Problem(Code.WRONG_METHOD, f"This operation is called with {method}"), log)
             refused.headers["Allow"] = f"{method}, OPTIONS"
             return refused
-        session = self._named(caller.app, name)
         if session is not None:
             session.count_call()
         try:
