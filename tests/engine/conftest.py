@@ -9,14 +9,24 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
+from playwright.async_api import Browser
 
 from parley.engine.engine import Applied, Engine, Transport
 from parley.engine.specs import DataSpec, EngineConfig, RecvSpec, SendSpec
+from tests.engine.chromium import CHROMIUM, chromium
 from tests.engine.peers import AiortcPeer, Ear, FakePeer, Peer
 from tests.fakes import FakeEngine, FakeTransport
 
 HAS_NATIVE = importlib.util.find_spec("parley._native") is not None
 CONFIG = EngineConfig(bind="127.0.0.1", udp_port=0)
+NEEDS_CHROMIUM = [
+    pytest.mark.anyio,
+    pytest.mark.native,
+    pytest.mark.browser,
+    pytest.mark.skipif(not HAS_NATIVE, reason="the native module is not built"),
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
+]
+"""Marks of tests in which Chromium is the peer of a real engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +131,12 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     rig = Rig(is_real=request.param)
     yield rig
     await rig.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -11,27 +11,15 @@ from playwright.async_api import Browser
 from parley.engine.engine import Message
 from parley.engine.events import ChannelOpen, DtlsConnected, FirstPacket, TransportPhase
 from parley.engine.specs import EngineConfig, Kind
-from tests.engine.chromium import CHROMIUM, ChromiumPeer, chromium
-from tests.engine.conftest import HAS_NATIVE
+from tests.engine.chromium import ChromiumPeer
+from tests.engine.conftest import HAS_NATIVE, NEEDS_CHROMIUM
 from tests.engine.inbox import Inbox
 from tests.udp_proxy import UdpProxy, Weather
 
 if HAS_NATIVE:
     from parley.engine.live import LiveEngine, open_engine
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.native,
-    pytest.mark.browser,
-    pytest.mark.skipif(not HAS_NATIVE, reason="the native module is not built"),
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
-]
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as browser:
-        yield browser
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture

@@ -11,19 +11,13 @@ from playwright.async_api import Browser
 from parley.engine.engine import Consumer, Producer
 from parley.engine.events import ConsumerLayer, LayerActive, LayerDemand
 from parley.engine.specs import EngineConfig, Kind, LayerPolicy
-from tests.engine.chromium import CHROMIUM, ChromiumPeer, chromium
-from tests.engine.conftest import HAS_NATIVE
+from tests.engine.chromium import ChromiumPeer
+from tests.engine.conftest import HAS_NATIVE, NEEDS_CHROMIUM
 
 if HAS_NATIVE:
     from parley.engine.live import LiveEngine, open_engine
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.native,
-    pytest.mark.browser,
-    pytest.mark.skipif(not HAS_NATIVE, reason="the native module is not built"),
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 LARGE = {"rid": "a", "maxBitrate": 600_000}
 SMALL = {"rid": "b", "maxBitrate": 150_000, "scaleResolutionDownBy": 2}
@@ -32,12 +26,6 @@ WIDTHS = (640, 320)
 CHANGES = 20
 LONGEST_MS = 300
 """Between two pictures, however the layer or the source changes."""
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

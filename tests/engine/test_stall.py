@@ -13,20 +13,14 @@ from playwright.async_api import Browser
 
 from parley.engine.events import ChannelOpen, FirstPacket
 from parley.engine.specs import Kind
-from tests.engine.chromium import CHROMIUM, ChromiumPeer, chromium
-from tests.engine.conftest import CONFIG, HAS_NATIVE
+from tests.engine.chromium import ChromiumPeer
+from tests.engine.conftest import CONFIG, HAS_NATIVE, NEEDS_CHROMIUM
 from tests.engine.inbox import Inbox
 
 if HAS_NATIVE:
     from parley.engine.live import LiveEngine, open_engine
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.native,
-    pytest.mark.browser,
-    pytest.mark.skipif(not HAS_NATIVE, reason="the native module is not built"),
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 STALL_S = 1.0
 
@@ -49,12 +43,6 @@ FLOOD = """async () => {
     }
   })();
 }"""
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -94,10 +94,14 @@ class Server:
         samples = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
         return {name: float(value) for name, value in samples}
 
+    async def sample(self, name: str) -> float:
+        """One of these values."""
+        return (await self.metrics())[name]
+
     async def has_no_more(self, than: float, sample: str, *, within_s: float = 5) -> None:
         """Wait until a gauge of /metrics has fallen to a value; the engine's are up to 0.1 s old."""
         deadline = time.monotonic() + within_s
-        while (now := (await self.metrics())[sample]) > than:
+        while (now := await self.sample(sample)) > than:
             assert time.monotonic() < deadline, f"{sample} is still {now} after {within_s} s"
             await asyncio.sleep(0.05)
 
@@ -108,6 +112,14 @@ async def until(holds: Callable[[], object], *, within_s: float, what: str, ever
     while not holds():
         assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
         await asyncio.sleep(every_s)
+
+
+async def settle(ask: Callable[[], Awaitable[object]], expected: object, *, within_s: float = 10) -> None:
+    """Ask again and again until the answer is this one."""
+    deadline = time.monotonic() + within_s
+    while (found := await ask()) != expected:
+        assert time.monotonic() < deadline, f"not {expected} within {within_s} s, but {found}"
+        await asyncio.sleep(0.05)
 
 
 @contextlib.asynccontextmanager

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-
 import pytest
 
 from .participant import Heard, joined
-from .server import Server, token, until
+from .server import Server, settle, token, until
 from .session import AudioStreamTrack, Session, VideoStreamTrack, calling
 
 pytestmark = [pytest.mark.anyio, pytest.mark.native]
@@ -182,7 +179,7 @@ async def test_sessions_made_and_dropped_leave_nothing_behind(server: Server) ->
             await ada.hang_up()
             await bob.hang_up()
 
-        await settle(lambda: participants(server), 0)
+        await settle(lambda: server.sample("parley_participants"), 0)
         metrics = await server.metrics()
         assert metrics["parley_rooms"] == 0
         await server.has_no_more(0, 'parley_engine_objects{kind="transports"}')
@@ -195,16 +192,3 @@ def frames(session: Session, mid: str) -> int:
 
 def heard(session: Session, mid: str) -> Heard:
     return session.heard.get(mid, Heard())
-
-
-async def participants(server: Server) -> float:
-    return (await server.metrics())["parley_participants"]
-
-
-async def settle(ask: Callable[[], Awaitable[object]], expected: object, *, within_s: float = 10) -> None:
-    """Ask again and again until the answer is this one."""
-    async with asyncio.timeout(within_s):
-        while True:
-            if await ask() == expected:
-                return
-            await asyncio.sleep(0.05)

@@ -16,7 +16,7 @@ from tests.udp_proxy import UdpProxy, Weather
 from .browser import Client, chromium
 from .media import Picture, Tone
 from .participant import joined
-from .server import Server, running_server, token, until
+from .server import Server, running_server, settle, token, until
 from .session import App, Session, calling
 from .victim import victim
 
@@ -54,7 +54,8 @@ async def test_a_killed_client_is_gone_for_everybody_within_its_timeout(
             killed = time.monotonic()
             await until(lambda: "victim" not in ada.others(), within_s=FAILED_S + RETURN_S + SLACK_S, what="its end")
             assert ("participant_disconnected", "victim") in ada.events
-            await becomes(bob, {"mic": "inactive", "cam": "inactive"}, by=killed + FAILED_S + RETURN_S + SLACK_S)
+            left_s = killed + FAILED_S + RETURN_S + SLACK_S - time.monotonic()
+            await settle(bob.statuses, {"mic": "inactive", "cam": "inactive"}, within_s=left_s)
 
         await server.has_no_more(OF_PARTICIPANT + OF_SESSION, TRANSPORTS)
         await until(lambda: server.descriptors() <= before, within_s=5, what="no descriptor left")
@@ -90,9 +91,9 @@ async def test_a_killed_subscriber_leaves_its_publisher_alone(server: Server, ro
         bob = await app.session(f"correlationId=room:{room_name}/bob")
         await bob.push(cam=Picture())
         async with victim("livekit", server, room_name) as (process, _):
-            await settle(server, "parley_subscriptions", 1)
+            await settle(lambda: server.sample("parley_subscriptions"), 1)
             process.kill()
-            await settle(server, "parley_subscriptions", 0)
+            await settle(lambda: server.sample("parley_subscriptions"), 0)
         assert await bob.statuses() == {"cam": "active"}
 
 
@@ -144,7 +145,8 @@ async def test_two_hundred_sessions_made_and_dropped_leave_memory_flat(server: S
                     await call_and_drop(app)
                 elif number % 20 > 1:  # A call is two sessions.
                     await make_and_drop(app, described)
-            await settle(server, "parley_participants", 0, within_s=FAILED_S + RETURN_S + SLACK_S + 5)
+            within_s = FAILED_S + RETURN_S + SLACK_S + 5
+            await settle(lambda: server.sample("parley_participants"), 0, within_s=within_s)
             await server.has_no_more(0, TRANSPORTS)
             sizes.append(server.memory())
 
@@ -186,17 +188,3 @@ def departures(server: Server) -> int:
 
 def frames(session: Session, mid: str) -> int:
     return session.heard[mid].frames if mid in session.heard else 0
-
-
-async def becomes(session: Session, expected: dict[str, str], *, by: float) -> None:
-    """by: on the monotonic clock."""
-    while (found := await session.statuses()) != expected:
-        assert time.monotonic() < by, found
-        await asyncio.sleep(0.05)
-
-
-async def settle(server: Server, sample: str, value: float, *, within_s: float = 10) -> None:
-    deadline = time.monotonic() + within_s
-    while (found := (await server.metrics())[sample]) != value:
-        assert time.monotonic() < deadline, f"{sample} is {found}"
-        await asyncio.sleep(0.05)
